@@ -1,0 +1,3 @@
+from kmi.cli import entry
+
+entry()
