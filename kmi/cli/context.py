@@ -1,0 +1,35 @@
+"""What every verb gets: the settings, the reporter, and the cache and network when it first asks for them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+
+from kmi.host.http import Http
+from kmi.host.store import Store
+from kmi.host.ui import Reporter
+from kmi.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    settings: Settings
+    ui: Reporter
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.settings.cache)
+
+    @cached_property
+    def http(self) -> Http:
+        return Http(mirrors=self.settings.mirrors)
+
+    def say(self, text: str) -> None:
+        """To stdout: for machines."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def say_json(self, value: object) -> None:
+        self.say(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,170 @@
+"""The only importer of the libguestfs bindings: one appliance, launched once, for one disk.
+
+libguestfs runs a small virtual machine that sees nothing but the disk, so a hostile file system meets that machine's
+kernel and never the host's (guestfs-security(1)). The bindings come with the distribution (python3-guestfs); they are
+not on the Python index.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kmi.errors import BuildError, HostError
+from kmi.host.accel import Acceleration
+from kmi.host.run import TAIL_LINES
+
+MEMORY = 1024
+"""The appliance's memory in MiB; apt's resolver and initramfs generators need more than libguestfs's default."""
+
+
+class Appliance:
+    """A running appliance. Calls go to libguestfs by name; an error of libguestfs becomes a BuildError."""
+
+    def __init__(self, handle: Any, log: Path, worker: ThreadPoolExecutor) -> None:
+        self._handle = handle
+        self._worker = worker
+        self.log = log
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._handle, name)
+
+        def call(*args: object, **options: object) -> Any:
+            # In a thread of its own, because Python cannot deliver a signal to a thread that is inside libguestfs.
+            future = self._worker.submit(method, *args, **options)
+            try:
+                return future.result()
+            except RuntimeError as error:
+                what, _, rest = str(error).partition(": ")
+                raise BuildError(
+                    f"libguestfs: {name} failed", got=rest or what, where=str(args)[:200], log=self.log
+                ) from error
+            except BaseException:
+                self.kill()
+                raise
+
+        return call
+
+    def shell(self, script: str, *, on_line: Callable[[str], None] | None = None) -> str:
+        """Run a shell script in the guest's root (``set -eu``), what it prints shown line by line.
+
+        BuildError with the end of the output if it fails. With ``on_line`` the output goes to the guest's console while
+        the script runs, and the returned text is empty.
+        """
+        if on_line is None:
+            return str(self.sh(f"set -eu\n{script}"))
+        last: deque[str] = deque(maxlen=TAIL_LINES)
+
+        def both(line: str) -> None:
+            last.append(line)
+            on_line(line)
+
+        token = self._handle.set_event_callback(_lines(both), _module().EVENT_APPLIANCE)
+        try:
+            return str(self.sh(f"exec >/dev/console 2>&1\nset -eu\n{script}"))
+        except BuildError as error:
+            tail = "\n           ".join(last)
+            got = f"{error.got}\n           {tail}"
+            raise BuildError("a command in the guest failed", got=got, log=self.log) from error
+        finally:
+            self._handle.delete_event_callback(token)
+
+    def kill(self) -> None:
+        """End the appliance at once; the running call fails."""
+        try:
+            os.kill(self._handle.get_pid(), signal.SIGKILL)
+        except (RuntimeError, ProcessLookupError):
+            pass
+
+
+def bindings() -> str:
+    """The version of libguestfs behind the Python bindings. HostError if they cannot be imported."""
+    version = _module().GuestFS(python_return_dict=True).version()
+    return f"{version['major']}.{version['minor']}.{version['release']}"
+
+
+@contextmanager
+def appliance(
+    disks: Sequence[Path],
+    *,
+    acceleration: Acceleration,
+    cache: Path,
+    log: Path,
+    readonly: bool = False,
+    network: bool = False,
+    format: str = "raw",  # noqa: A002 -- libguestfs's own word
+) -> Iterator[Appliance]:
+    """Launch an appliance with the disks as /dev/sda, /dev/sdb … and shut it down at the end, flushed.
+
+    ``cache`` holds the built appliance, ``log`` gets its console. HostError if it cannot be launched.
+    """
+    handle = _module().GuestFS(python_return_dict=True)
+    for folder in (cache / "appliance", log.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    handle.set_backend("direct")
+    handle.set_backend_settings(["force_tcg"] if acceleration.name == "tcg" else [])
+    handle.set_cachedir(str(cache / "appliance"))
+    handle.set_tmpdir(str(cache / "tmp"))
+    handle.set_memsize(MEMORY)
+    handle.set_smp(min(os.cpu_count() or 1, 4))
+    handle.set_network(network)
+    with log.open("a", encoding="utf-8", errors="replace") as file, ThreadPoolExecutor(1) as worker:
+        kinds = _module().EVENT_APPLIANCE | _module().EVENT_LIBRARY | _module().EVENT_WARNING
+        handle.set_event_callback(lambda _event, _handle, text, _array: file.write(text), kinds)
+        running = Appliance(handle, log, worker)
+        try:
+            for disk in disks:
+                discard = "disable" if readonly else "besteffort"
+                handle.add_drive(str(disk), format=format, readonly=readonly, discard=discard, cachemode="unsafe")
+            _launch(running)
+            yield running
+            running.umount_all()
+            running.shutdown()
+        finally:
+            handle.close()
+
+
+def _launch(running: Appliance) -> None:
+    try:
+        running.launch()
+    except BuildError as error:
+        tail = running.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        raise HostError(
+            "the libguestfs appliance does not start",
+            got="\n           ".join([str(error.got), *tail]),
+            hint="`kmi doctor` checks it",
+            log=running.log,
+        ) from error
+
+
+def _lines(on_line: Callable[[str], None]) -> Callable[..., None]:
+    """A callback that cuts console chunks into lines."""
+    rest = ""
+
+    def feed(_event: int, _handle: int, text: str, _array: object) -> None:
+        nonlocal rest
+        *lines, rest = (rest + text).replace("\r", "\n").split("\n")
+        for line in lines:
+            if line.strip():
+                on_line(line)
+
+    return feed
+
+
+def _module() -> Any:
+    try:
+        import guestfs
+    except ImportError as error:
+        raise HostError(
+            "the libguestfs bindings cannot be imported",
+            expected="package python3-guestfs, and kmi on the distribution's own Python",
+            got=error,
+            hint="make setup",
+        ) from error
+    return guestfs
