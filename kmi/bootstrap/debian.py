@@ -1,0 +1,169 @@
+"""Debian and its derivatives from their signed package archive, by mmdebstrap.
+
+The host's own apt configuration says which mirror serves the suite (with its updates and security suites), and apt
+checks every index against the distribution's keyring. Nothing of that configuration stays in the disk: the guest gets
+the sources that its own apt package documents as the default.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from kmi.errors import HostError, VerificationError
+from kmi.host.guestfs import Appliance
+from kmi.host.run import run
+from kmi.host.store import hash_file
+from kmi.model.digest import Digest
+from kmi.model.platform import Arch
+from kmi.model.spec import PackageArchive
+from kmi.settings import mapped
+
+DEFAULT_SOURCES = "/usr/share/doc/apt/examples/sources.list"
+"""Where Debian's apt package documents the archive's own sources."""
+
+_PASSED_ON = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries")
+"""Host apt options without which the host's mirror may not be reached."""
+
+_NETPLAN = """\
+# Every Ethernet interface asks DHCP, until cloud-init writes its own configuration.
+network:
+  version: 2
+  ethernets:
+    all-en: {match: {name: "en*"}, dhcp4: true, dhcp6: true, optional: true}
+    all-eth: {match: {name: "eth*"}, dhcp4: true, dhcp6: true, optional: true}
+"""
+
+_HOSTS = """\
+127.0.0.1	localhost
+::1		localhost ip6-localhost ip6-loopback
+ff02::1		ip6-allnodes
+ff02::2		ip6-allrouters
+"""
+
+_INSTALL_GRUB = {
+    Arch.AMD64: (
+        "touch /etc/grub.d/enable_cloud",
+        "grub-install --target=i386-pc /dev/sda",
+        "grub-install --target=x86_64-efi --no-nvram --uefi-secure-boot --force-extra-removable",
+        "update-grub",
+    ),
+    Arch.ARM64: (
+        "grub-install --target=arm64-efi --no-nvram --uefi-secure-boot --force-extra-removable",
+        "update-grub",
+    ),
+}
+"""As the postinst of grub-cloud-amd64 does, whose flag file also keeps the boot loader current on upgrades."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The signed index of a suite: its file name in apt's lists, digest, date (UTC), and the keys that signed it."""
+
+    name: str
+    digest: Digest
+    date: datetime
+    fingerprints: tuple[str, ...]
+
+
+def sources(archive: PackageArchive, mirrors: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The ``deb`` lines that serve the suite on this host. HostError if apt knows none."""
+    columns = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(CODENAME)"
+    listing = run(["apt-get", "indextargets", "--format", columns, "Created-By: Packages"]).stdout
+    rows = {tuple(line.split()) for line in listing.splitlines() if len(line.split()) == 4}
+    lines = sorted(
+        f"deb [signed-by={archive.keyring}] {mapped(uri, mirrors)} {release} {component}"
+        for uri, release, component, codename in rows
+        if component == "main" and (codename == archive.suite or codename.startswith(archive.suite + "-"))
+    )
+    if not lines:
+        raise HostError(
+            f"this host's apt has no source for {archive.suite}",
+            expected=f"a deb line for {archive.suite} main in /etc/apt",
+            hint="add the archive to the host's apt sources and run `apt-get update`",
+        )
+    return tuple(lines)
+
+
+def root_archive(
+    archive: PackageArchive,
+    arch: Arch,
+    lines: tuple[str, ...],
+    target: Path,
+    *,
+    log: Path,
+    on_line: Callable[[str], None],
+) -> None:
+    """Install the packages into a root file system and write it to ``target`` as a tar archive."""
+    words = [f"--aptopt={option}" for option in _apt_options()]
+    run(
+        ["mmdebstrap", "--variant=minbase", f"--architectures={arch.value}", f"--include={','.join(archive.packages)}",
+         "--skip=cleanup/apt/lists", "--format=tar", *words, archive.suite, target, "-"],
+        stdin=("\n".join(lines) + "\n").encode(),
+        log=log,
+        on_line=on_line,
+    )  # fmt: skip
+
+
+def releases(root: Path, keyring: str, *, scratch: Path) -> tuple[Release, ...]:
+    """The signed indexes that apt used, from the archive made by ``root_archive``; each is verified once more."""
+    found = []
+    with tarfile.open(root) as tar:
+        for member in tar:
+            name = member.name.rpartition("/")[2]
+            if not name.endswith("_InRelease") or "/var/lib/apt/lists/" not in f"/{member.name}".replace("/./", "/"):
+                continue
+            file = scratch / name
+            stream = tar.extractfile(member)
+            file.write_bytes(stream.read() if stream else b"")
+            found.append(_release(file, keyring))
+    if not found:
+        raise VerificationError("the bootstrapped root holds no signed index", expected="*_InRelease in apt's lists")
+    return tuple(sorted(found, key=lambda release: release.name))
+
+
+def configure(guest: Appliance, arch: Arch, hostname: str) -> tuple[str, ...]:
+    """Make the unpacked root a machine: sources, network, host name, boot loader. Returns its sources."""
+    defaults = tuple(line for line in guest.read_lines(DEFAULT_SOURCES) if line.startswith("deb "))
+    lines = tuple(" ".join([*line.split()[:3], "main"]) for line in defaults)
+    if not lines:
+        raise VerificationError("apt's package documents no default sources", where=DEFAULT_SOURCES)
+    guest.write("/etc/apt/sources.list", "\n".join(lines) + "\n")
+    guest.rm_f("/etc/apt/apt.conf.d/99mmdebstrap")
+    for path in guest.glob_expand("/var/lib/apt/lists/*_*"):
+        guest.rm_f(path)
+    guest.write("/etc/hostname", f"{hostname}\n")
+    guest.write("/etc/hosts", _HOSTS)
+    guest.rm_f("/etc/resolv.conf")
+    guest.ln_s("../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
+    guest.mkdir_p("/etc/netplan")
+    guest.write("/etc/netplan/90-default.yaml", _NETPLAN)
+    guest.chmod(0o600, "/etc/netplan/90-default.yaml")
+    guest.truncate("/etc/machine-id")
+    guest.shell("set -eu\n" + "\n".join(_INSTALL_GRUB[arch]))
+    return lines
+
+
+def _apt_options() -> list[str]:
+    dump = run(["apt-config", "dump"]).stdout
+    return [line.rstrip(";") for line in dump.splitlines() if line.startswith(_PASSED_ON) and '""' not in line]
+
+
+def _release(file: Path, keyring: str) -> Release:
+    result = run(["gpgv", "--status-fd", "1", "--keyring", keyring, file], ok=(0, 2))
+    status = [line.split()[1:] for line in result.stdout.splitlines() if line.startswith("[GNUPG:]")]
+    fingerprints = tuple(sorted({words[-1] for words in status if words[0] == "VALIDSIG"}))
+    if not fingerprints or any(words[0] == "BADSIG" for words in status):
+        raise VerificationError("an archive index is not signed by its keyring", expected=keyring, where=file.name)
+    text = file.read_text(encoding="utf-8")
+    date = next(line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("Date:"))
+    return Release(
+        name=file.name,
+        digest=hash_file(file),
+        date=parsedate_to_datetime(date).astimezone(UTC),
+        fingerprints=fingerprints,
+    )

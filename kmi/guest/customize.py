@@ -1,0 +1,141 @@
+"""From the publisher's disk to one that is ready for KubeVirt, in one session of the appliance.
+
+The order matters: room first, then packages, services, files and commands, then the inventory (it reads what scrub
+removes), then scrub, and trim last so that freed blocks leave the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from kmi.errors import BuildError
+from kmi.guest import inventory, packages
+from kmi.guest.grow import make_room
+from kmi.guest.scrub import scrub
+from kmi.host.accel import Acceleration
+from kmi.host.guestfs import Appliance, appliance
+from kmi.host.run import run
+from kmi.host.ui import Step
+from kmi.model.spec import Recipe
+from kmi.model.stages import CustomDisk, Inventory, VerifiedImage
+
+VERSION = 1
+"""Raised whenever this room's work changes the bytes: it is part of the stage's key."""
+
+HOST_KEYS_UNIT = "kmi-ssh-host-keys.service"
+_UNITS = "/etc/systemd/system"
+ADDED = (f"{_UNITS}/{HOST_KEYS_UNIT}", f"{_UNITS}/multi-user.target.wants/{HOST_KEYS_UNIT}")
+"""What kmi itself adds to a guest, beside packages and the recipe's files."""
+
+_TRIMMABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"})
+
+
+def customize(
+    image: VerifiedImage,
+    recipe: Recipe,
+    *,
+    virtual_size: int,
+    archives: Sequence[str],
+    acceleration: Acceleration,
+    cache: Path,
+    out: Path,
+    log: Path,
+    step: Step,
+) -> CustomDisk:
+    """Apply the recipe to a working copy of the image in ``out``; the cached image is never written.
+
+    ``archives`` are package source lines to use during the build in place of the guest's own (empty: its own);
+    ``virtual_size`` bytes is what the disk may grow to. Raises BuildError, HostError.
+    """
+    disk = out / "disk.raw"
+    run(["qemu-img", "convert", "-f", image.format, "-O", "raw", image.path, disk], log=log)
+    with disk.open("r+b") as file:
+        file.truncate(max(virtual_size, disk.stat().st_size))
+    with appliance([disk], acceleration=acceleration, cache=cache, log=log, network=True) as guest:
+        step.detail("looking into the disk")
+        root = mount(guest)
+        make_room(guest, root, recipe.room)
+        contents = _apply(guest, root, recipe, archives, out, step)
+        trim(guest)
+    (out / "read").unlink(missing_ok=True)
+    return CustomDisk(
+        id=image.id, path=disk, format="raw", origin=image.origin, inventory=contents, customizer="appliance"
+    )
+
+
+def mount(guest: Appliance) -> str:
+    """Find the one operating system in the disk and mount its file systems; returns its root device."""
+    roots = guest.inspect_os()
+    if len(roots) != 1:
+        raise BuildError("the disk does not hold one operating system", expected=1, got=roots or "none")
+    points: Mapping[str, str] = guest.inspect_get_mountpoints(roots[0])
+    for path in sorted(points, key=len):
+        guest.mount(points[path], path)
+    return str(roots[0])
+
+
+def trim(guest: Appliance) -> None:
+    """Give the free blocks of every mounted file system back to the disk file."""
+    for point, device in sorted((point, device) for device, point in guest.mountpoints().items()):
+        if guest.vfs_type(device) in _TRIMMABLE:
+            guest.fstrim(point)
+
+
+def _apply(
+    guest: Appliance, root: str, recipe: Recipe, archives: Sequence[str], scratch: Path, step: Step
+) -> Inventory:
+    manager = packages.MANAGERS.get(guest.inspect_get_package_management(root))
+    if manager is None and (recipe.packages or recipe.upgrade != "none"):
+        raise BuildError(
+            "kmi cannot install packages in this guest",
+            expected=", ".join(packages.MANAGERS),
+            got=guest.inspect_get_package_management(root),
+            hint="set customize: none in the manifest",
+        )
+    if manager:
+        _install(guest, manager, recipe, archives, step)
+    for unit in recipe.enable:
+        guest.command(["systemctl", "enable", unit])
+    for file in recipe.files:
+        guest.mkdir_p(file.path.rpartition("/")[0])
+        guest.write(file.path, file.content)
+        guest.chmod(file.mode, file.path)
+    for command in recipe.run:
+        guest.shell(command, on_line=step.detail)
+    _host_keys(guest)
+    step.detail("taking the inventory")
+    contents = inventory.take(guest, manager, scratch)
+    step.detail("scrubbing")
+    scrub(guest)
+    return contents
+
+
+def _install(
+    guest: Appliance, manager: packages.PackageManager, recipe: Recipe, archives: Sequence[str], step: Step
+) -> None:
+    """Run the package manager, with services kept from starting and, if asked, with the build's own archives."""
+    policy = not guest.exists(packages.POLICY)
+    if policy:
+        guest.write(packages.POLICY, "#!/bin/sh\nexit 101\n")
+        guest.chmod(0o755, packages.POLICY)
+    if archives:
+        guest.write(packages.SOURCES, "\n".join(archives) + "\n")
+    text = packages.script(manager, recipe.packages, upgrade=recipe.upgrade == "all", override=bool(archives))
+    try:
+        guest.shell(text, on_line=packages.Progress(step))
+    finally:
+        if policy:
+            guest.rm_f(packages.POLICY)
+        guest.rm_f(packages.SOURCES)
+
+
+def _host_keys(guest: Appliance) -> None:
+    """Have the guest make its SSH host keys at first boot, also where cloud-init does not run."""
+    if not (guest.exists("/usr/sbin/sshd") and guest.is_dir("/usr/lib/systemd/system", followsymlinks=True)):
+        return
+    unit, link = ADDED
+    guest.write(unit, files("kmi.guest").joinpath(HOST_KEYS_UNIT).read_text(encoding="utf-8"))
+    guest.mkdir_p(link.rpartition("/")[0])
+    guest.ln_sf(unit, link)

@@ -1,0 +1,98 @@
+"""How each family's package manager is driven. A new family is a new row; nothing else knows its commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kmi.host.ui import Step
+
+SOURCES = "/tmp/kmi-sources.list"  # noqa: S108 -- in the guest; removed by scrub
+POLICY = "/usr/sbin/policy-rc.d"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageManager:
+    """One family.
+
+    Each command is an argv. ``override`` is added to every command when the build uses other archives than the guest's
+    own, which then lie in ``SOURCES``; ``indexes`` are the signed indexes to take into the inventory; ``database``
+    names its parser in ``kmi.guest.inventory``; ``records`` are globs of paths that the manager and its packages'
+    scripts keep themselves, beside the files that packages ship.
+    """
+
+    name: str
+    environment: tuple[tuple[str, str], ...]
+    override: tuple[str, ...]
+    refresh: tuple[str, ...]
+    upgrade_all: tuple[str, ...]
+    install: tuple[str, ...]
+    indexes: str
+    database: str
+    records: tuple[str, ...]
+
+
+_ANNOUNCED = re.compile(r"(\d+) upgraded, (\d+) newly installed")
+_SET_UP = re.compile(r"Setting up ")
+
+_APT = ("apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", "-o", "Acquire::Retries=3",
+        "-o", "Acquire::Languages=none", "-o", "Dpkg::Options::=--force-confold",
+        "-o", "Dpkg::Options::=--force-unsafe-io")  # fmt: skip
+
+MANAGERS: dict[str, PackageManager] = {
+    "apt": PackageManager(
+        name="apt",
+        environment=(("DEBIAN_FRONTEND", "noninteractive"), ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+                     ("NEEDRESTART_SUSPEND", "1")),
+        override=("-o", f"Dir::Etc::SourceList={SOURCES}", "-o", "Dir::Etc::SourceParts=/dev/null"),
+        refresh=(*_APT, "update"),
+        upgrade_all=(*_APT, "dist-upgrade"),
+        install=(*_APT, "install"),
+        indexes="/var/lib/apt/lists/*_InRelease",
+        database="/var/lib/dpkg/status",
+        records=(
+            "/var/lib/dpkg/**", "/var/lib/apt/**", "/var/cache/apt/**", "/var/cache/debconf/**", "/etc/alternatives/**",
+            "/var/lib/ucf/**", "/var/lib/pam/**", "/etc/ld.so.cache", "/var/cache/ldconfig/**", "/var/cache/man/**",
+            "/var/lib/systemd/deb-systemd-helper-*/**", "/etc/systemd/system/*.wants/*", "/etc/rc?.d/*",
+            "/usr/share/**/__pycache__/**", "/usr/lib/python3/**/__pycache__/**", "/usr/share/info/dir",
+            "/usr/share/mime/**", "/usr/share/applications/mimeinfo.cache", "/usr/share/icons/**/icon-theme.cache",
+            "/usr/bin/**alternatives-link", "/etc/shells", "/var/lib/shells.state", "/boot/**",
+        ),
+    ),
+}  # fmt: skip
+"""By the name that libguestfs's inspection gives (guestfs(3), inspect_get_package_management)."""
+
+
+def script(manager: PackageManager, packages: Sequence[str], *, upgrade: bool, override: bool) -> str:
+    """The shell script that brings the guest to the wanted packages. All output goes to the console, live."""
+    extra = manager.override if override else ()
+    commands = [manager.refresh]
+    if upgrade:
+        commands.append(manager.upgrade_all)
+    if packages:
+        commands.append((*manager.install, *packages))
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in manager.environment]
+    lines += [shlex.join([command[0], *extra, *command[1:]]) for command in commands]
+    return "\n".join(lines)
+
+
+class Progress:
+    """Reads a package manager's output: package n of m where it says how many, else its last line."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._total = 0
+        self._done = 0
+
+    def __call__(self, line: str) -> None:
+        announced = _ANNOUNCED.search(line)
+        if announced:
+            self._total, self._done = int(announced[1]) + int(announced[2]), 0
+        elif _SET_UP.match(line):
+            self._done += 1
+        if self._done:
+            self._step.count(self._done, max(self._total, self._done), f"packages: {line.strip()}"[:100])
+        else:
+            self._step.detail(line)
