@@ -83,7 +83,7 @@ def run(
         *words[1:],
         _env=environment(env),
         _cwd=str(cwd) if cwd else None,
-        _in=stdin,
+        _in=stdin or b"",  # without it sh keeps the input open, and a program that reads it never ends
         _out=out.feed,
         _err=err.feed,
         _tty_out=False,
@@ -91,6 +91,7 @@ def run(
         _bg_exc=False,
         _no_out=True,
         _no_err=True,
+        _new_session=True,
         _preexec_fn=_die_with_parent,
     )
     try:
@@ -132,6 +133,7 @@ class Background:
             _bg_exc=False,
             _no_out=True,
             _no_err=True,
+            _new_session=True,
             _preexec_fn=_die_with_parent,
         )
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kmi.errors import VerificationError
 from kmi.model.digest import Digest
@@ -30,8 +31,14 @@ class Stage:
 
     path: Path
     key: str
-    receipt: Mapping[str, object]
+    receipt: Mapping[str, Any]
     reused: bool
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """What the stage's work returned, as JSON."""
+        outputs: Mapping[str, Any] = self.receipt["outputs"]
+        return outputs
 
 
 class Store:
@@ -81,7 +88,7 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         file.chmod(0o444)
         _sync(file)
-        os.replace(file, target)
+        file.replace(target)
         return target
 
     def require(self, digest: Digest) -> Path:
@@ -121,7 +128,7 @@ class Store:
                 outputs = build(work)
                 receipt = {"stage": name, "key": key, "inputs": dict(inputs), "outputs": dict(outputs)}
                 write_json(work / RECEIPT, receipt)
-                os.replace(work, self.stage_path(name, key))
+                work.replace(self.stage_path(name, key))
             return Stage(path=self.stage_path(name, key), key=key, receipt=receipt, reused=False)
 
     def stage_path(self, name: str, key: str) -> Path:
@@ -167,7 +174,7 @@ def write_text(path: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         temporary.chmod(0o644)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
