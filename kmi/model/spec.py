@@ -52,13 +52,15 @@ class Trust:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudImage:
-    """A disk that the publisher offers for download, with a checksum document beside it. URLs are concrete."""
+    """A disk that the publisher offers for download, with a checksum document beside it. URLs are concrete;
+    ``kind`` names the module in kmi.upstream.sources."""
 
     url: str
     checksums: str
     algorithm: str
     format: str
     trust: Trust
+    kind: str = "checksum-file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from kmi import errors
+from kmi.errors import KmiError, ManyErrors, NetworkError, UsageError, VerificationError
+
+
+def test_one_class_one_exit_status() -> None:
+    classes = KmiError.__subclasses__()
+    codes = {cls.__name__: cls.exit_code for cls in classes}
+    assert codes == {
+        "BuildError": 1, "UsageError": 2, "InternalError": 3, "VerificationError": 4, "GateError": 5,
+        "NetworkError": 6, "HostError": 7, "Interrupted": 130,
+    }  # fmt: skip
+    assert all(not cls.__subclasses__() or {sub.exit_code for sub in cls.__subclasses__()} == {cls.exit_code}
+               for cls in classes)  # fmt: skip
+
+
+def test_an_error_answers_five_questions() -> None:
+    error = VerificationError(
+        "checksum mismatch", expected="a", got="b", where="x.yaml:3", hint="look again", log=Path("l")
+    )
+    first, *facts = str(error).splitlines()
+    assert first == "checksum mismatch"
+    assert [fact.split(None, 1) for fact in facts] == [
+        ["expected", "a"], ["got", "b"], ["where", "x.yaml:3"], ["hint", "look again"], ["log", "l"],
+    ]  # fmt: skip
+    assert str(UsageError("bare")) == "bare"
+
+
+def test_many_errors_have_the_worst_status() -> None:
+    assert ManyErrors({"a": UsageError("x"), "b": NetworkError("y")}).exit_code == errors.NetworkError.exit_code
