@@ -1,0 +1,6 @@
+"""The catalogue: strict YAML in ``distros/`` becomes one ``ImageSpec`` for each image."""
+
+from kmi.catalogue.load import Catalogue, load
+from kmi.catalogue.select import select
+
+__all__ = ["Catalogue", "load", "select"]

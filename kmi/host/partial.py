@@ -1,0 +1,96 @@
+"""A file on its way: unverified bytes, hashed as they are written, and what is needed to go on after a stop."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kmi.errors import HostError
+from kmi.host.store import write_json
+from kmi.model.digest import Digest
+
+_READ = 1 << 20
+
+
+class Partial:
+    """An unfinished download at ``path``; beside it ``<path>.validator`` names the version of the file it is part of.
+
+    Opening one that an earlier process left hashes what is there again: nothing on disk is taken on trust.
+    """
+
+    def __init__(self, path: Path, algorithms: Sequence[str]) -> None:
+        self._path = path
+        self._sidecar = path.with_name(path.name + ".validator")
+        self._algorithms = tuple(algorithms)
+        self._hashers = self._fresh()
+        self.validator = self._recorded()
+        self._file = path.open("ab" if self.validator else "wb")
+        self.offset = self._rehash() if self.validator else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def write(self, chunk: bytes) -> None:
+        try:
+            self._file.write(chunk)
+            self._file.flush()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise HostError(
+                "the disk is full",
+                got=f"{self.offset} bytes written",
+                where=self._path.parent,
+                hint="make room, or name another cache folder with --cache; the download goes on where it was",
+            ) from error
+        for hasher in self._hashers:
+            hasher.update(chunk)
+        self.offset += len(chunk)
+
+    def restart(self, validator: str | None) -> None:
+        """Begin again with another version of the file. The bytes go first: a stop in between leaves an empty file."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._hashers, self.offset, self.validator = self._fresh(), 0, validator
+        if validator:
+            write_json(self._sidecar, {"validator": validator})
+        else:
+            self._sidecar.unlink(missing_ok=True)
+
+    def digests(self) -> dict[str, Digest]:
+        """Of everything written so far, by algorithm."""
+        pairs = zip(self._algorithms, self._hashers, strict=True)
+        return {name: Digest(algorithm=name, hex=hasher.hexdigest()) for name, hasher in pairs}
+
+    def _fresh(self) -> list[hashlib._Hash]:
+        return [hashlib.new(name) for name in self._algorithms]
+
+    def _recorded(self) -> str | None:
+        try:
+            value = json.loads(self._sidecar.read_text(encoding="utf-8"))["validator"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return value if isinstance(value, str) and value.isprintable() else None
+
+    def _rehash(self) -> int:
+        size = 0
+        with self._path.open("rb") as file:
+            while chunk := file.read(_READ):
+                size += len(chunk)
+                for hasher in self._hashers:
+                    hasher.update(chunk)
+        return size
+
+
+def discard(path: Path) -> None:
+    """Remove a partial file and its validator."""
+    path.unlink(missing_ok=True)
+    path.with_name(path.name + ".validator").unlink(missing_ok=True)

@@ -1,0 +1,116 @@
+"""OpenPGP signatures over checksum documents, judged by gpgv's status lines (GnuPG, doc/DETAILS).
+
+gpgv's exit status proves nothing: it is 0 for an expired key and for text around a clear-signed block. So exactly one
+good signature is asked for, by a key whose primary fingerprint is pinned, and only what was signed is handed on.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kmi.errors import VerificationError
+from kmi.host.run import run
+from kmi.upstream import openpgp
+
+_BEGIN, _MIDDLE, _END = (
+    b"-----BEGIN PGP SIGNED MESSAGE-----",
+    b"-----BEGIN PGP SIGNATURE-----",
+    b"-----END PGP SIGNATURE-----",
+)
+_REFUSED = ("BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA", "UNEXPECTED", "FAILURE", "ERROR")
+_STRONG = {"8": "SHA256", "9": "SHA384", "10": "SHA512", "11": "SHA224"}
+"""Hash algorithms by number (RFC 9580, 9.5) that a signature may use; 1, 2 and 3 (MD5, SHA-1, RIPEMD-160) may not."""
+_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """What was signed, by which primary key (fingerprint in upper-case hex), and when (UTC)."""
+
+    content: bytes
+    fingerprint: str
+    made_at: datetime
+
+
+def verify(
+    document: bytes, signature: bytes | None, key: bytes, pinned: tuple[str, ...], *, scratch: Path, where: str
+) -> Signed:
+    """Check a detached ``signature``, or with None the clear signature in ``document`` itself.
+
+    ``key`` is a key file, armoured or not; of its keys only those whose primary fingerprint is in ``pinned`` are used.
+    VerificationError for anything but one valid, unexpired signature by such a key with nothing around it.
+    """
+    keyring = scratch / "keyring.gpg"
+    keyring.write_bytes(_choose(key, pinned, where))
+    message, output = scratch / "document", scratch / "signed"
+    message.write_bytes(document)
+    output.unlink(missing_ok=True)
+    argv: list[str | Path] = ["gpgv", "--homedir", scratch, "--status-fd", "1", "--keyring", keyring.absolute()]
+    if signature is None:
+        _only_block(document, where)
+        argv += ["--output", output, "--", message]
+    else:
+        detached = scratch / "signature"
+        detached.write_bytes(signature)
+        argv += ["--", detached, message]
+    result = run(argv, ok=(0, 1, 2), timeout=_TIMEOUT)
+    fingerprint, made_at = _judge(result.stdout, pinned, where)
+    if result.status != 0:
+        raise _refused("gpgv is not content", "exit status 0", f"exit status {result.status}", where)
+    return Signed(
+        content=document if signature is not None else output.read_bytes(), fingerprint=fingerprint, made_at=made_at
+    )
+
+
+def _choose(key: bytes, pinned: tuple[str, ...], where: str) -> bytes:
+    """The pinned keys of a key file, as a binary keyring for gpgv."""
+    try:
+        found = openpgp.keys(openpgp.dearmour(key))
+    except ValueError as error:
+        raise _refused("the publisher's key cannot be read", "an OpenPGP public key", str(error), where) from error
+    chosen = b"".join(packets for fingerprint, packets in found.items() if fingerprint in pinned)
+    if not chosen:
+        raise VerificationError(
+            "the publisher's key is not the pinned one",
+            expected=" or ".join(pinned),
+            got=", ".join(found) or "no key",
+            where=where,
+            hint="if the publisher announced a new key, a person checks it and pins its fingerprint in the manifest",
+        )
+    return chosen
+
+
+def _only_block(document: bytes, where: str) -> None:
+    """Refuse text before or after a clear-signed block (RFC 9580, 7): gpgv would pass over it."""
+    stripped = document.rstrip(b"\r\n")
+    lines = [line.rstrip(b" \t\r") for line in stripped.split(b"\n")]
+    marks = [line for line in lines if re.match(rb"-----(BEGIN|END) ", line)]
+    if marks != [_BEGIN, _MIDDLE, _END] or lines[0] != _BEGIN or lines[-1] != _END:
+        first = repr((lines[0] if lines[0] != _BEGIN else lines[-1])[:80].decode("utf-8", "replace"))
+        raise _refused("the clear-signed document is not one whole block", "nothing before or after it", first, where)
+
+
+def _judge(status: str, pinned: tuple[str, ...], where: str) -> tuple[str, datetime]:
+    """Primary fingerprint and time of the one good signature that the status lines tell of."""
+    lines = [words[1:] for line in status.splitlines() if (words := line.split()) and words[0] == "[GNUPG:]"]
+    bad = [words for words in lines if words[0] in _REFUSED]
+    if bad:
+        raise _refused("the signature is not good", "GOODSIG", "; ".join(" ".join(words) for words in bad), where)
+    valid = [words for words in lines if words[0] == "VALIDSIG"]
+    good = [words for words in lines if words[0] == "GOODSIG"]
+    if len(valid) != 1 or len(good) != 1 or len(valid[0]) < 11:
+        raise _refused("no signature to go by", "one good signature", f"{len(good)} good, {len(valid)} valid", where)
+    signer, made, hashed, kind, primary = (valid[0][field] for field in (1, 3, 8, 9, 10))
+    if primary not in pinned or not signer.endswith(good[0][1]):
+        raise _refused("the signature is by another key", " or ".join(pinned), primary, where)
+    if hashed not in _STRONG or kind not in ("00", "01"):
+        strong = "a document signed with " + ", ".join(_STRONG.values())
+        raise _refused("the signature is too weak", strong, f"hash algorithm {hashed}, class {kind}", where)
+    return primary, datetime.fromtimestamp(int(made), UTC)
+
+
+def _refused(what: str, expected: str, got: str, where: str) -> VerificationError:
+    return VerificationError(what, expected=expected, got=got, where=where)
