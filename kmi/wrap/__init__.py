@@ -1,0 +1,1 @@
+"""From a finished disk to a container image and an index of all architectures."""
