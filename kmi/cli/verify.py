@@ -1,0 +1,68 @@
+"""``kmi verify``: prove a published image with nothing but its reference and the public key."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmi.oci import reference as references
+from kmi.publish import embedded
+from kmi.publish.verify import Verified, verify
+
+if TYPE_CHECKING:
+    from kmi.cli.context import Context
+
+
+def add(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        "verify",
+        parents=[shared],
+        help="verify a published image's signatures",
+        description="Verify that the index and every image in it are signed by the key for this repository, and a tag "
+        "for this tag. Prints the reference by digest.",
+    )
+    parser.add_argument("reference", metavar="REF", help="host[:port]/path:tag, …@sha256:hex, or both")
+    parser.add_argument("--key", dest="public_key", type=Path, required=True, metavar="FILE", help="the public key")
+    parser.add_argument("--signed-for", metavar="REPOSITORY", help="the original repository, where REF is a mirror")
+    parser.add_argument("--json", action="store_true", help="tell everything on stdout, as JSON")
+    return parser
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    reference = references.parse(args.reference)
+    with embedded.serving(reference.host, context.settings, create=False, note=context.ui.line):
+        verified = verify(reference, args.public_key, signed_for=args.signed_for)
+    for line in _told(verified, args.public_key):
+        context.ui.line(line)
+    if args.json:
+        context.say_json(_json(verified))
+    else:
+        context.say(verified.reference)
+    return 0
+
+
+def _told(verified: Verified, key: Path) -> list[str]:
+    """What was checked, for people."""
+    what = "index" if verified.children else "image"
+    return [
+        f"verified: {verified.repository}",
+        f"  {what:<10}{verified.digest}  signed",
+        *(f"  {arch:<10}{digest}  signed" for arch, digest in verified.children),
+        f"  {'tags':<10}{' '.join(verified.tags) or 'none'}",
+        *([f"  {'made for':<10}{verified.signed_for}"] if verified.signed_for != verified.repository else []),
+        f"  {'key':<10}{verified.key} ({key})",
+    ]
+
+
+def _json(verified: Verified) -> dict[str, object]:
+    return {
+        "reference": verified.reference,
+        "digest": str(verified.digest),
+        "images": [{"architecture": arch, "digest": str(digest)} for arch, digest in verified.children],
+        "tags": list(verified.tags),
+        "key": str(verified.key),
+        "signed_for": verified.signed_for,
+    }
