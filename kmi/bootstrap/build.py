@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 from kmi.bootstrap import debian
 from kmi.disk import assemble
@@ -13,20 +15,35 @@ from kmi.host.guestfs import appliance
 from kmi.host.run import run
 from kmi.host.store import hash_file
 from kmi.host.ui import Step
+from kmi.model.codec import decode
+from kmi.model.digest import Digest
 from kmi.model.spec import ImageSpec, PackageArchive
 from kmi.model.stages import Evidence, Origin, VerifiedImage
 
 VERSION = 1
+IMAGE = "disk.qcow2"
 SIZE = 3 * 1024**3
 """Bytes of the bootstrapped disk, as Debian's own cloud images have; ``disk.finish`` enlarges it."""
 
-_FAMILIES = {"debian": debian}
+_FAMILIES: dict[str, ModuleType] = {"debian": debian}
 """By a manifest's ``bootstrap.kind``; a new family is a module with the same functions."""
 
 
 def archives(archive: PackageArchive, mirrors: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """The package source lines that serve this archive on this host, for the time of the build only."""
-    return _FAMILIES[archive.kind].sources(archive, mirrors)
+    lines: tuple[str, ...] = _FAMILIES[archive.kind].sources(archive, mirrors)
+    return lines
+
+
+def load(spec: ImageSpec, folder: Path, outputs: Mapping[str, object]) -> VerifiedImage:
+    """The image that an earlier ``build`` left in ``folder``, from its receipt. Its bytes are hashed when consumed."""
+    return VerifiedImage(
+        id=spec.id,
+        path=folder / IMAGE,
+        digest=decode(Digest, outputs["digest"]),
+        format="qcow2",
+        origin=decode(Origin, outputs["origin"]),
+    )
 
 
 def build(
@@ -47,7 +64,7 @@ def build(
     if spec.archive is None:
         raise BuildError(f"{spec.id} has no package archive to bootstrap from", where=spec.where)
     family = _FAMILIES[spec.archive.kind]
-    root, disk, image = out / "root.tar", out / "disk.raw", out / "disk.qcow2"
+    root, disk, image = out / "root.tar", out / "disk.raw", out / IMAGE
     family.root_archive(spec.archive, spec.id.arch, lines, root, log=log, on_line=step.detail)
     indexes = family.releases(root, spec.archive.keyring, scratch=out)
     assemble.partition(disk, SIZE, log=log)
@@ -57,8 +74,8 @@ def build(
         step.detail("installing the boot loader")
         defaults = family.configure(guest, spec.id.arch, spec.id.distro)
         guest.fstrim("/")
-    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-m", "8", "-o", "compression_type=zstd", disk, image],
-        log=log)  # fmt: skip
+    options = ["-c", "-m", "8", "-o", "compression_type=zstd"]
+    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, disk, image], log=log)
     main = next(index for index in indexes if index.name.endswith(f"_dists_{spec.archive.suite}_InRelease"))
     released = max(index.date for index in indexes)
     for file in (root, disk, *(out / index.name for index in indexes)):

@@ -34,8 +34,8 @@ _NETPLAN = """\
 network:
   version: 2
   ethernets:
-    all-en: {match: {name: "en*"}, dhcp4: true, dhcp6: true, optional: true}
-    all-eth: {match: {name: "eth*"}, dhcp4: true, dhcp6: true, optional: true}
+    all-en: {match: {name: "en*"}, dhcp4: true, dhcp6: true}
+    all-eth: {match: {name: "eth*"}, dhcp4: true, dhcp6: true}
 """
 
 _HOSTS = """\
@@ -138,6 +138,7 @@ def configure(guest: Appliance, arch: Arch, hostname: str) -> tuple[str, ...]:
         guest.rm_f(path)
     guest.write("/etc/hostname", f"{hostname}\n")
     guest.write("/etc/hosts", _HOSTS)
+    guest.write("/etc/default/locale", "LANG=C.UTF-8\n")  # without one cloud-init asks for a locale that is not there
     guest.rm_f("/etc/resolv.conf")
     guest.ln_s("../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
     guest.mkdir_p("/etc/netplan")

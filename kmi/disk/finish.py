@@ -13,6 +13,7 @@ from kmi.host.ui import Step
 from kmi.model.stages import CustomDisk, Disk
 
 VERSION = 1
+DISK = "disk.qcow2"
 _PARALLEL = "8"
 """Coroutines of the conversion. ``-W`` would let them write out of order, and the bytes would differ run by run."""
 
@@ -26,7 +27,7 @@ def finish(disk: CustomDisk, *, virtual_size: int, out: Path, log: Path, step: S
     size = _virtual_size(disk.path, disk.format)
     if size > virtual_size:
         raise BuildError("the disk is larger than asked", expected=f"{virtual_size} bytes", got=f"{size} bytes")
-    overlay, target = out / "overlay.qcow2", out / "disk.qcow2"
+    overlay, target = out / "overlay.qcow2", out / DISK
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", disk.path, overlay, str(virtual_size)],
         log=log)  # fmt: skip
     _extend_table(disk, overlay, virtual_size, out, log)

@@ -24,6 +24,7 @@ from kmi.model.stages import CustomDisk, Inventory, VerifiedImage
 VERSION = 1
 """Raised whenever this room's work changes the bytes: it is part of the stage's key."""
 
+DISK = "disk.raw"
 HOST_KEYS_UNIT = "kmi-ssh-host-keys.service"
 _UNITS = "/etc/systemd/system"
 ADDED = (f"{_UNITS}/{HOST_KEYS_UNIT}", f"{_UNITS}/multi-user.target.wants/{HOST_KEYS_UNIT}")
@@ -49,7 +50,7 @@ def customize(
     ``archives`` are package source lines to use during the build in place of the guest's own (empty: its own);
     ``virtual_size`` bytes is what the disk may grow to. Raises BuildError, HostError.
     """
-    disk = out / "disk.raw"
+    disk = out / DISK
     run(["qemu-img", "convert", "-f", image.format, "-O", "raw", image.path, disk], log=log)
     with disk.open("r+b") as file:
         file.truncate(max(virtual_size, disk.stat().st_size))
