@@ -84,12 +84,15 @@ def tell(ui: Reporter, error: KmiError, image: str = "") -> None:
 def crash(ui: Reporter, argv: Sequence[str]) -> int:
     """A foreign exception is a bug of kmi: keep a report that can be pasted into an issue."""
     report = Path("kmi-crash.md").absolute()
-    text = f"# kmi {__version__} crashed\n\n`kmi {' '.join(argv)}` on Python {sys.version}\n\n```\n{traceback.format_exc()}```\n"
+    text = (
+        f"# kmi {__version__} crashed\n\n`kmi {' '.join(argv)}` on Python {sys.version}\n\n"
+        f"```\n{traceback.format_exc()}```\n"
+    )
     write_text(report, text)
     cause = traceback.format_exc().strip().splitlines()[-1]
     tell(ui, InternalError("kmi has a bug", got=cause, hint="please report it with the file named below", log=report))
     return InternalError.exit_code
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What every verb gets: the settings, the reporter, and the cache and network when it first asks for them."""
+"""What every verb gets: the settings, the reporter, the cache when it first asks for it, and a way to stdout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 
-from kmi.host.http import Http
 from kmi.host.store import Store
 from kmi.host.ui import Reporter
 from kmi.settings import Settings
@@ -21,10 +20,6 @@ class Context:
     @cached_property
     def store(self) -> Store:
         return Store(self.settings.cache)
-
-    @cached_property
-    def http(self) -> Http:
-        return Http(mirrors=self.settings.mirrors)
 
     def say(self, text: str) -> None:
         """To stdout: for machines."""

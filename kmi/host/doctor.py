@@ -1,0 +1,163 @@
+"""What kmi needs on this host, looked for before minutes of work, and what to install where it is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmi.errors import BuildError, HostError
+from kmi.host import accel, guestfs
+from kmi.host.run import run, which
+from kmi.host.ui import amount
+from kmi.model.platform import Arch
+
+ROOM = 12 * 1024**3
+"""Bytes that one image may take in cache and output: working copy, finished disk, layer, pushed layer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A program or file. ``roles`` are the kinds of work that need it; ``version`` its command for a version line;
+    ``packages`` what to install on Debian."""
+
+    name: str
+    why: str
+    roles: frozenset[str]
+    packages: str
+    version: tuple[str, ...] = ("--version",)
+    paths: tuple[str, ...] = ()
+
+
+def _need(name: str, why: str, roles: str, packages: str, *version: str, paths: tuple[str, ...] = ()) -> Need:
+    return Need(
+        name=name, why=why, roles=frozenset(roles.split()), packages=packages,
+        version=version or ("--version",), paths=paths,
+    )  # fmt: skip
+
+
+NEEDS: tuple[Need, ...] = (
+    _need("qemu-img", "converts and checks disks", "build boot", "qemu-utils"),
+    _need("qemu-io", "writes the enlarged partition table", "build", "qemu-utils"),
+    _need("gpgv", "checks publishers' signatures", "build", "gpgv"),
+    _need("gpg", "reads publishers' keys", "build", "gpg"),
+    _need("mmdebstrap", "bootstraps a root file system", "bootstrap", "mmdebstrap"),
+    _need("sgdisk", "partitions a bootstrapped disk", "bootstrap", "gdisk"),
+    _need("skopeo", "moves images by digest", "build publish boot", "skopeo"),
+    _need("docker-registry", "the embedded registry", "local", "docker-registry"),
+    _need("cosign", "signs and verifies", "publish", "none in Debian 12: hack/cosign.sh takes a newer one", "version"),
+    _need("qemu-system-x86_64", "the appliance and the boot test", "build boot", "qemu-system-x86"),
+    _need("OVMF", "UEFI firmware of the boot test", "boot", "ovmf",
+          paths=("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")),
+    _need("xorrisofs", "makes cloud-init seeds", "boot", "xorriso"),
+    _need("ssh", "the boot test's login", "boot", "openssh-client", "-V"),
+    _need("ssh-keygen", "makes the boot test's key", "boot", "openssh-client", paths=("/usr/bin/ssh-keygen",)),
+    _need("git", "records the commit of the catalogue", "build", "git"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report. ``state`` is ok, missing or note; ``remedy`` what to do if it is missing."""
+
+    name: str
+    state: str
+    detail: str
+    remedy: str = ""
+
+
+def require(roles: Iterable[str], cache: Path) -> None:
+    """HostError naming everything that work of these roles lacks on this host, in the words of ``report``."""
+    wanted = set(roles)
+    found = [_program(need) for need in NEEDS if need.roles & wanted]
+    if "build" in wanted:
+        found.append(_bindings())
+    found.append(_space(cache))
+    missing = [finding for finding in found if finding.state == "missing"]
+    if missing:
+        lines = [f"{finding.name}: {finding.detail}" for finding in missing]
+        raise HostError(
+            "this host lacks what the work needs",
+            got="\n           ".join(lines),
+            hint="; ".join(dict.fromkeys(finding.remedy for finding in missing)),
+        )
+
+
+def report(cache: Path) -> tuple[Finding, ...]:
+    """Everything, with versions; probes the acceleration by starting a virtual machine."""
+    return (
+        Finding(name="python", state="ok", detail=f"{platform.python_version()} ({sys.executable})"),
+        *(_program(need, version=True) for need in NEEDS),
+        _bindings(),
+        _acceleration(cache),
+        _space(cache),
+        _engine(),
+    )
+
+
+def _program(need: Need, *, version: bool = False) -> Finding:
+    lacking = [path for path in need.paths if not Path(path).exists()]
+    path = None if need.paths else which(need.name)
+    if lacking or (not need.paths and path is None):
+        return Finding(name=need.name, state="missing", detail=f"needed: {need.why}", remedy=f"install {need.packages}")
+    if not version or path is None:
+        return Finding(name=need.name, state="ok", detail=need.why)
+    return Finding(name=need.name, state="ok", detail=f"{_version(path, need)} ({path})")
+
+
+def _version(path: Path, need: Need) -> str:
+    try:
+        result = run([path, *need.version], ok=tuple(range(128)), timeout=20)
+    except BuildError:
+        return "version unknown"
+    lines = [line.strip() for line in (result.stdout + result.stderr).splitlines() if line.strip()]
+    named = [line for line in lines if any(char.isdigit() for char in line)]
+    return (named or lines or ["version unknown"])[0][:60]
+
+
+def _bindings() -> Finding:
+    try:
+        return Finding(name="libguestfs bindings", state="ok", detail=guestfs.bindings())
+    except HostError as error:
+        return Finding(
+            name="libguestfs bindings",
+            state="missing",
+            detail=f"needed: customises disks; {error.got}",
+            remedy="install python3-guestfs and run kmi on the distribution's Python",
+        )
+
+
+def _acceleration(cache: Path) -> Finding:
+    try:
+        found = accel.probe(Arch.of_machine(platform.machine()), cache)
+    except (HostError, ValueError) as error:
+        return Finding(name="acceleration", state="note", detail=str(error).splitlines()[0])
+    return Finding(
+        name="acceleration", state="ok" if found.name == "kvm" else "note", detail=f"{found.name}: {found.why}"
+    )
+
+
+def _space(cache: Path) -> Finding:
+    folder = next(path for path in (cache, *cache.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    return Finding(
+        name="disk space",
+        state="ok" if free >= ROOM else "missing",
+        detail=f"{amount(free)} free at {folder}" + ("" if free >= ROOM else f", needed: {amount(ROOM)}"),
+        remedy=f"free some space at {folder}, or set --cache to a larger disk",
+    )
+
+
+def _engine() -> Finding:
+    """The container engine is for people's own use and for tests; kmi builds without one."""
+    sockets = (os.environ.get("DOCKER_HOST", ""), "/var/run/docker.sock", "/run/podman/podman.sock")
+    for socket in filter(None, sockets):
+        if Path(socket.removeprefix("unix://")).exists():
+            return Finding(name="container engine", state="ok", detail=socket)
+    engines = [name for name in ("docker", "podman") if which(name)]
+    detail = f"{' and '.join(engines)} installed, none is running" if engines else "none"
+    return Finding(name="container engine", state="note", detail=f"{detail} (kmi builds without one)")

@@ -1,0 +1,110 @@
+"""The product, run as a user runs it. Bootstrap, customise and boot happen once for the whole session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.trees import Tree, mounted
+
+ROOT = Path(__file__).parents[2]
+BUILDER = "kmi-builder-canary"
+"""The builder's host name during the run, so that a trace of it in the disk is told from chance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kmi:
+    """kmi with a home, cache and output folder of its own."""
+
+    folder: Path
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "key" / "cosign.key"
+
+    @property
+    def public(self) -> Path:
+        return self.key.with_suffix(".pub")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        return {"PATH": os.environ["PATH"], "HOME": str(home), "KMI_CACHE": str(self.cache), "KMI_KEY": str(self.key)}
+
+    def argv(self, *words: str | Path) -> list[str]:
+        return [sys.executable, "-m", "kmi", *map(str, words)]
+
+    def __call__(self, *words: str | Path, check: bool = True, **environ: str) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            ["unshare", "--uts", "sh", "-c", f'hostname {BUILDER} && exec "$@"', "sh", *self.argv(*words)],
+            cwd=self.folder,
+            env={**self.environ, "PYTHONPATH": str(ROOT), **environ},
+            capture_output=True,
+            text=True,
+        )
+        if check:
+            assert result.returncode == 0, result.stderr
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One finished ``kmi run debian:12 --source bootstrap --to local``."""
+
+    kmi: Kmi
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> Path:
+        return self.kmi.folder / "build" / "debian-12-amd64"
+
+    @property
+    def reference(self) -> str:
+        return self.stdout.strip()
+
+    def stage(self, name: str) -> Path:
+        (found,) = (self.kmi.cache / "stages").glob(f"{name}-*")
+        return found
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base image made of this machine's busybox."""
+    layout = tmp_path_factory.mktemp("base") / "layout"
+    subprocess.run([sys.executable, ROOT / "containerfiles/base/local_base.py", layout], check=True, stdout=2)
+    return layout
+
+
+@pytest.fixture(scope="session")
+def bootstrapped(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Run:
+    """The main job on its embedded default."""
+    kmi = Kmi(folder=tmp_path_factory.mktemp("run"))
+    result = kmi("run", "debian:12", "--source", "bootstrap", "--to", "local", "--base", base,
+                 "--distros", ROOT / "distros")  # fmt: skip
+    return Run(kmi=kmi, stdout=result.stdout, stderr=result.stderr)
+
+
+@pytest.fixture(scope="session")
+def before(bootstrapped: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    """The verified input's files."""
+    with mounted(bootstrapped.stage("bootstrap") / "disk.qcow2", tmp_path_factory.mktemp("before")) as tree:
+        yield tree
+
+
+@pytest.fixture(scope="session")
+def after(bootstrapped: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    """The finished disk's files."""
+    with mounted(bootstrapped.stage("finish") / "disk.qcow2", tmp_path_factory.mktemp("after")) as tree:
+        yield tree

@@ -1,0 +1,172 @@
+"""The disk: what customise did to the verified input, and what finish made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from kmi.guest.customize import ADDED
+from kmi.guest.packages import MANAGERS
+from kmi.guest.scrub import ONLY_A_FILE, RULES
+from tests.e2e.conftest import BUILDER, Run
+from tests.e2e.trees import Tree, matches
+
+WANTED = {"qemu-guest-agent", "git", "vim", "tmux", "net-tools", "screenfetch"}
+FSTAB_LABEL = "root"
+
+
+def owned(tree: Tree) -> dict[str, str | None]:
+    """Every path that the installed packages list, with the MD5 that they give it (None where they give none)."""
+    paths: dict[str, str | None] = {}
+    info = tree.root / "var/lib/dpkg/info"
+    for listing in info.glob("*.list"):
+        paths |= {line: None for line in listing.read_text().splitlines() if line != "/."}
+    for sums in info.glob("*.md5sums"):
+        paths |= {
+            "/" + name: digest for digest, name in (line.split(None, 1) for line in sums.read_text().splitlines())
+        }
+    for line in tree.read("/var/lib/dpkg/status").decode().splitlines():
+        if found := re.fullmatch(r" (/\S+) ([0-9a-f]{32})", line):
+            paths[found[1]] = found[2]
+    return paths
+
+
+def merged(path: str) -> str:
+    """The packages' own spelling of a path under the merged /usr."""
+    return re.sub(r"^/usr(?=/(bin|sbin|lib|lib64)/)", "", path)
+
+
+def strangers(before: Tree, after: Tree) -> dict[str, str]:
+    """The differences that neither a package nor a declaration accounts for."""
+    packages = owned(after)
+    declared = [rule.pattern for rule in RULES] + [f"{rule.pattern}/**" for rule in RULES]
+    declared += [*MANAGERS["apt"].records, *ADDED, ONLY_A_FILE]
+
+    def accounted(path: str, how: str) -> bool:
+        if any(matches(path, pattern) for pattern in declared):
+            return True
+        spelled = next((name for name in (path, merged(path)) if name in packages), None)
+        if spelled is None or how == "removed":
+            return False
+        digest = packages[spelled]
+        return digest is None or hashlib.md5(after.read(path)).hexdigest() == digest
+
+    differences = before.changed(after)
+    return {path: how for path, how in sorted(differences.items()) if not accounted(path, how)}
+
+
+def test_every_difference_belongs_to_a_package_or_is_declared(before: Tree, after: Tree) -> None:
+    assert strangers(before, after) == {}
+
+
+def test_the_difference_is_seen(before: Tree, after: Tree) -> None:
+    """The comparison is able to fail: it sees what customise did, and a foreign path in it."""
+    differences = before.changed(after)
+    assert differences["/usr/bin/git"] == "added"
+    assert differences["/etc/machine-id" if before.read("/etc/machine-id") else "/var/lib/dpkg/status"] == "changed"
+    nodes = {**after.nodes, "/etc/stranger": after.nodes["/etc/hostname"], "/usr/bin/git": after.nodes["/usr/bin/vi"]}
+    nodes.pop("/usr/bin/sudo")
+    found = strangers(before, Tree(root=after.root, nodes=nodes))
+    assert found.get("/etc/stranger") == "added"
+    assert found.get("/usr/bin/sudo") == "removed"
+
+
+def test_packages_are_installed_and_in_the_inventory(bootstrapped: Run, after: Tree) -> None:
+    receipt = json.loads((bootstrapped.output / "receipt.json").read_text())
+    (customize,) = (stage for stage in receipt["stages"] if stage["stage"] == "customize")
+    inventory = customize["outputs"]["inventory"]
+    names = {package["name"]: package for package in inventory["packages"]}
+    assert names.keys() >= WANTED
+    assert names["git"]["source"] == "git"
+    assert names["libc6"]["source"] == "glibc"
+    assert dict(inventory["os_release"])["ID"] == "debian"
+    assert inventory["kernels"]
+    assert inventory["archives"]
+    assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", archive["digest"]) for archive in inventory["archives"])
+    status = after.read("/var/lib/dpkg/status").decode()
+    assert set(re.findall(r"^Package: (\S+)$", status, re.M)) == names.keys()
+
+
+def test_nothing_of_the_builder_is_in_the_disk(after: Tree) -> None:
+    nameservers = re.findall(r"^nameserver\s+(\S+)", Path("/etc/resolv.conf").read_text(), re.M)
+    assert nameservers
+    needles = [BUILDER, *nameservers, "Acquire::http::Proxy", "99mmdebstrap", "kmi-sources"]
+    found = {
+        (path, needle)
+        for path, node in after.nodes.items()
+        if node.kind == "-" and path.startswith(("/etc/", "/var/", "/root/", "/boot/", "/usr/local/"))
+        for needle in needles
+        if needle.encode() in after.read(path)
+    }
+    assert found == set()
+
+
+def test_the_guest_has_its_distributions_own_sources(after: Tree) -> None:
+    documented = after.read("/usr/share/doc/apt/examples/sources.list").decode().splitlines()
+    archives = {tuple(line.split()[1:3]) for line in documented if line.startswith("deb ")}
+    given = {tuple(line.split()[1:3]) for line in after.read("/etc/apt/sources.list").decode().splitlines()}
+    assert archives
+    assert given == archives
+    assert [path for path in after.nodes if path.startswith("/etc/apt/sources.list.d/")] == []
+    assert after.nodes["/etc/resolv.conf"].content == "../run/systemd/resolve/stub-resolv.conf"
+
+
+def test_identity_is_left_to_the_machine(after: Tree) -> None:
+    assert after.read("/etc/machine-id") == b""
+    assert [path for path in after.nodes if path.startswith("/etc/ssh/ssh_host_")] == []
+    assert "/var/lib/systemd/random-seed" not in after.nodes
+    assert [path for path in after.nodes if path.startswith("/var/lib/cloud/")] == []
+    logs = [path for path, node in after.nodes.items() if path.startswith("/var/log/") and node.kind == "-"]
+    assert [path for path in logs if after.read(path)] == []
+
+
+def test_the_finished_disk(bootstrapped: Run) -> None:
+    disk = bootstrapped.stage("finish") / "disk.qcow2"
+    info = json.loads(
+        subprocess.run(["qemu-img", "info", "--output", "json", disk], check=True, capture_output=True).stdout
+    )
+    assert info["format"] == "qcow2"
+    assert info["virtual-size"] == 20 * 1024**3
+    assert info["format-specific"]["data"]["compression-type"] == "zstd"
+    assert "backing-filename" not in info
+    check = subprocess.run(["qemu-img", "check", "--output", "json", disk], check=True, capture_output=True)
+    report = json.loads(check.stdout)
+    assert report["compressed-clusters"] > 0.9 * report["allocated-clusters"]
+    assert report.get("corruptions", 0) == report.get("leaks", 0) == 0
+
+
+def test_the_partition_table_fits_the_new_size(bootstrapped: Run, tmp_path: Path) -> None:
+    raw = tmp_path / "disk.raw"
+    disk = bootstrapped.stage("finish") / "disk.qcow2"
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", disk, raw], check=True)
+    verdict = subprocess.run(["sgdisk", "--verify", raw], check=True, capture_output=True, text=True).stdout
+    assert "No problems found" in verdict, verdict
+
+
+def test_finish_gives_the_same_bytes_again(bootstrapped: Run, tmp_path: Path) -> None:
+    from kmi.disk.finish import finish
+    from kmi.host.store import hash_file
+    from kmi.host.ui import Reporter
+    from kmi.model.stages import CustomDisk
+
+    custom = CustomDisk(
+        id=None, path=bootstrapped.stage("customize") / "disk.raw", format="raw",  # type: ignore[arg-type]
+        origin=None, inventory=None, customizer="appliance",  # type: ignore[arg-type]
+    )  # fmt: skip
+    with Reporter().step("test", "finish") as step:
+        again = finish(custom, virtual_size=20 * 1024**3, out=tmp_path, log=tmp_path / "log", step=step)
+    assert again.digest == hash_file(bootstrapped.stage("finish") / "disk.qcow2")
+
+
+def test_no_larger_than_virt_sparsify_makes_it(bootstrapped: Run, tmp_path: Path) -> None:
+    small = tmp_path / "sparsified.qcow2"
+    subprocess.run(
+        ["virt-sparsify", "--compress", "--quiet", "--tmp", tmp_path, "--format", "raw", "--convert", "qcow2",
+         bootstrapped.stage("customize") / "disk.raw", small],
+        check=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(tmp_path), "LIBGUESTFS_BACKEND": "direct",
+                         "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"},
+    )  # fmt: skip
+    assert (bootstrapped.stage("finish") / "disk.qcow2").stat().st_size <= small.stat().st_size
