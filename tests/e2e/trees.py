@@ -46,7 +46,7 @@ class Tree:
 
 @contextmanager
 def mounted(disk: Path, scratch: Path) -> Iterator[Tree]:
-    """Partition 1 of a qcow2 disk, read-only through a loop device, by offset (not every kernel makes partition nodes)."""
+    """Partition 1 of a qcow2 disk, read-only through a loop device (by offset: not every kernel has partition nodes)."""
     raw, root = scratch / "disk.raw", scratch / "root"
     subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", disk, raw], check=True)
     table = json.loads(subprocess.run(["sfdisk", "--json", raw], check=True, capture_output=True).stdout)

@@ -1,0 +1,140 @@
+"""A client of the QEMU guest agent (QEMU: docs/interop/qemu-ga-ref, qga/qapi-schema.json)."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SENTINEL = b"\xff"
+"""Never part of JSON: makes the agent forget a half-sent request, and marks where its answer to a sync begins."""
+
+_IDS = itertools.count(int(time.time()) & 0xFFFFFF)
+
+
+class AgentError(Exception):
+    """No usable answer: nobody there, no answer in time, or a refusal (then ``refused``)."""
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentInfo:
+    """The agent's version and the commands it has enabled."""
+
+    version: str
+    commands: frozenset[str]
+
+
+class Agent:
+    """Each call opens the channel, synchronises, asks once and closes it: the channel has room for one client."""
+
+    def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
+        """``path`` is QEMU's end of the channel ``org.qemu.guest_agent.0``; ``timeout`` in seconds for a whole call."""
+        self._path = path
+        self._timeout = timeout
+
+    def call(self, command: str, *, answers: bool = True, **arguments: Any) -> Any:
+        """The command's return value. AgentError."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            deadline = time.monotonic() + self._timeout
+            answer: dict[str, Any] = {"return": None}
+            try:
+                channel.connect(str(self._path))
+                stream = _Stream(channel, deadline)
+                self._synchronise(stream)
+                stream.send({"execute": command, "arguments": arguments})
+                if answers:
+                    answer = stream.line()
+            except (OSError, ValueError) as error:
+                raise AgentError(f"the guest agent does not answer {command}: {error}") from error
+        if "return" not in answer:
+            text = answer.get("error", {}).get("desc", "an answer without meaning")
+            raise AgentError(f"the guest agent refuses {command}: {text}", refused=True)
+        return answer["return"]
+
+    def ping(self) -> bool:
+        """Whether the agent answers at all."""
+        try:
+            self.call("guest-ping")
+        except AgentError:
+            return False
+        return True
+
+    def info(self) -> AgentInfo:
+        found = self.call("guest-info")
+        names = (entry["name"] for entry in found["supported_commands"] if entry.get("enabled", True))
+        return AgentInfo(version=found["version"], commands=frozenset(names))
+
+    def exec(self, argv: Sequence[str], *, seconds: float = 60.0) -> tuple[int, str]:
+        """Run a program in the guest as root: its exit status and output (both streams). AgentError also when the
+        agent does not allow it or the program is not done after ``seconds``."""
+        arguments: dict[str, Any] = {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
+        pid = self.call("guest-exec", **arguments)["pid"]
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            state = self.call("guest-exec-status", pid=pid)
+            if state["exited"]:
+                data = b"".join(base64.b64decode(state.get(name, "")) for name in ("out-data", "err-data"))
+                return int(state.get("exitcode", -int(state.get("signal", 1)))), data.decode(errors="replace")
+            time.sleep(0.5)
+        raise AgentError(f"{argv[0]} is not done after {seconds:g} s")
+
+    def powerdown(self) -> None:
+        """Ask for a shutdown. The agent does not answer this one when it works (guest-shutdown, "success-response")."""
+        self.call("guest-shutdown", answers=False, mode="powerdown")
+
+    def _synchronise(self, stream: _Stream) -> None:
+        """guest-sync-delimited: skip answers to what earlier connections asked, up to our own number."""
+        number = next(_IDS)
+        stream.send({"execute": "guest-sync-delimited", "arguments": {"id": number}}, before=_SENTINEL)
+        while True:
+            stream.skip_past(_SENTINEL)
+            if stream.line().get("return") == number:
+                return
+
+
+class _Stream:
+    """JSON lines over the channel until ``deadline``. OSError when time is up, ValueError for what is not JSON."""
+
+    def __init__(self, channel: socket.socket, deadline: float) -> None:
+        self._channel = channel
+        self._deadline = deadline
+        self._buffer = b""
+
+    def send(self, message: dict[str, Any], *, before: bytes = b"") -> None:
+        self._channel.settimeout(max(self._deadline - time.monotonic(), 0.01))
+        self._channel.sendall(before + json.dumps(message).encode() + b"\n")
+
+    def line(self) -> dict[str, Any]:
+        while b"\n" not in self._buffer:
+            self._fill()
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        message = json.loads(line.lstrip(_SENTINEL))
+        if not isinstance(message, dict):
+            raise ValueError(f"not an object: {line[:80]!r}")
+        return message
+
+    def skip_past(self, mark: bytes) -> None:
+        while mark not in self._buffer:
+            self._buffer = b""
+            self._fill()
+        self._buffer = self._buffer.partition(mark)[2]
+
+    def _fill(self) -> None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no time left")
+        self._channel.settimeout(left)
+        chunk = self._channel.recv(65536)
+        if not chunk:
+            raise ConnectionResetError("QEMU closed the channel")
+        self._buffer += chunk

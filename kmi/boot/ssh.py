@@ -1,0 +1,83 @@
+"""Logging in to a guest with a key that is thrown away."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmi.errors import BuildError
+from kmi.host.run import Result, run
+
+HOST = "127.0.0.1"
+UNREACHED = 255
+"""OpenSSH's own exit status when it could not connect or log in (ssh(1), EXIT STATUS)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """An OpenSSH key pair: the private key's file and the public key's line."""
+
+    private: Path
+    public: str
+
+
+def new_key(folder: Path) -> Key:
+    private = folder / "id_ed25519"
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "kmi", "-f", private])
+    return Key(private=private, public=private.with_suffix(".pub").read_text(encoding="ascii").strip())
+
+
+def execute(command: str, *, user: str, port: int, key: Key, seconds: float = 60.0) -> Result:
+    """Run a shell command in the guest; status 255 means that it was never reached. ``-F none``: nothing of the
+    host's own ssh configuration takes part."""
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": str(int(seconds)),
+        "GlobalKnownHostsFile": "/dev/null",
+        "IdentitiesOnly": "yes",
+        "LogLevel": "ERROR",
+        "PreferredAuthentications": "publickey",
+        "StrictHostKeyChecking": "no",  # every boot makes new host keys
+        "UserKnownHostsFile": "/dev/null",
+    }
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    argv: list[str | Path] = [
+        "ssh",
+        "-F",
+        "none",
+        *words,
+        "-i",
+        key.private,
+        "-p",
+        str(port),
+        f"{user}@{HOST}",
+        command,
+    ]
+    try:
+        return run(argv, timeout=seconds, ok=tuple(range(256)))
+    except BuildError as error:
+        return Result(status=UNREACHED, stdout="", stderr=error.what)
+
+
+def banner(port: int, *, seconds: float = 10.0) -> str | None:
+    """The guest's SSH identification line (RFC 4253, 4.2), None if nobody says one yet. QEMU accepts the connection
+    before the guest does, so being connected proves nothing."""
+    try:
+        with socket.create_connection((HOST, port), timeout=seconds) as connection:
+            text = connection.recv(255).decode("ascii", errors="replace").strip()
+    except OSError:
+        return None
+    return text if text.startswith("SSH-") else None
+
+
+def host_keys(port: int, *, seconds: int = 20) -> tuple[str, ...]:
+    """The guest's public host keys (``type base64``), sorted; empty if it did not answer. One kind after the other:
+    left alone, ssh-keyscan opens five connections at once, of which a slow guest was seen to lose some."""
+    keys = set()
+    for kind in ("ed25519", "ecdsa", "rsa"):
+        argv = ["ssh-keyscan", "-t", kind, "-T", str(seconds), "-p", str(port), HOST]
+        found = run(argv, timeout=seconds * 3.0, ok=(0, 1))
+        words = (line.split() for line in found.stdout.splitlines() if not line.startswith("#"))
+        keys |= {f"{line[1]} {line[2]}" for line in words if len(line) == 3}
+    return tuple(sorted(keys))

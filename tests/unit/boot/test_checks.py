@@ -1,0 +1,125 @@
+from types import SimpleNamespace
+
+import pytest
+
+from kmi.boot import checks
+from kmi.boot.agent import AgentError, AgentInfo
+from kmi.boot.checks import cloud_init, guest_agent, ssh_login
+from kmi.boot.console import GaveUp
+from kmi.host.run import Result
+from kmi.model.checks import CRITERIA
+
+FULL = {"init": "cloud-init", "agent": "installed", "user": "debian"}
+OSINFO = {"pretty-name": "Debian GNU/Linux 12 (bookworm)"}
+
+
+def guest(**parts) -> SimpleNamespace:
+    """A guest that waits without time passing: a poll that finds nothing in 30 looks is given up."""
+
+    def wait(poll, *, pause=1.0):
+        for _ in range(30):
+            found = poll()
+            if found is not None:
+                return found
+        raise GaveUp("silent")
+
+    return SimpleNamespace(
+        wait=wait, metadata=FULL, machine=SimpleNamespace(ssh_port=1), key=None,
+        console=SimpleNamespace(text=lambda: ""), **parts,
+    )  # fmt: skip
+
+
+def agent(commands: frozenset[str]) -> SimpleNamespace:
+    return SimpleNamespace(
+        ping=lambda: True, info=lambda: AgentInfo(version="7.2", commands=commands), call=lambda command: OSINFO
+    )
+
+
+def answers(monkeypatch, module, *results: Result) -> list[str]:
+    """The guest's shell says ``results`` in turn, the last one for ever."""
+    asked: list[str] = []
+
+    def simulated(command, *, user, port, key, seconds=60.0):
+        asked.append(command)
+        return results[min(len(asked), len(results)) - 1]
+
+    monkeypatch.setattr(module, "execute", simulated)
+    return asked
+
+
+DENIED = Result(status=255, stdout="", stderr="debian@127.0.0.1: Permission denied (publickey).")
+DOWN = Result(status=255, stdout="", stderr="kex_exchange_identification: Connection closed")
+
+
+def test_every_criterion_has_its_check_in_order():
+    assert [check.name for check in checks.ALL] == list(CRITERIA)
+
+
+def test_a_full_image_skips_nothing():
+    assert [check.skip(FULL) for check in checks.ALL] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("metadata", "skipped"),
+    [
+        ({**FULL, "agent": "absent"}, {"guest-agent"}),
+        ({**FULL, "agent": "upstream"}, set()),
+        ({**FULL, "init": "ignition"}, {"cloud-init", "ssh"}),
+        ({**FULL, "user": ""}, {"ssh"}),
+    ],
+)
+def test_what_does_not_apply_is_skipped_with_a_reason(metadata, skipped):
+    reasons = {check.name: check.skip(metadata) for check in checks.ALL}
+    assert {name for name, reason in reasons.items() if reason} == skipped
+
+
+def test_the_agent_passes_with_all_ten_commands():
+    seen = guest_agent.CHECK.run(guest(agent=agent(guest_agent.DEMANDED | {"guest-exec"})))
+    assert "all 10 commands" in seen and "bookworm" in seen
+
+
+@pytest.mark.parametrize("missing", sorted(guest_agent.DEMANDED))
+def test_each_missing_command_fails_by_name(missing):
+    with pytest.raises(GaveUp, match=f"does not offer {missing},"):
+        guest_agent.CHECK.run(guest(agent=agent(guest_agent.DEMANDED - {missing})))
+
+
+def test_a_dead_agent_fails():
+    silent = SimpleNamespace(ping=lambda: False)
+    with pytest.raises(GaveUp, match="silent"):
+        guest_agent.CHECK.run(guest(agent=silent))
+
+
+def test_ssh_passes_after_a_while(monkeypatch):
+    answers(monkeypatch, ssh_login, DOWN, DENIED, Result(status=0, stdout="debian\n", stderr=""))
+    assert ssh_login.CHECK.run(guest()) == "debian logged in with a key"
+
+
+def test_ssh_that_keeps_denying_fails_by_its_words(monkeypatch):
+    asked = answers(monkeypatch, ssh_login, DENIED)
+    with pytest.raises(GaveUp, match="Permission denied"):
+        ssh_login.CHECK.run(guest())
+    assert len(asked) == 10
+
+
+def test_ssh_as_another_user_fails(monkeypatch):
+    answers(monkeypatch, ssh_login, Result(status=0, stdout="root\n", stderr=""))
+    with pytest.raises(GaveUp, match="'root'"):
+        ssh_login.CHECK.run(guest())
+
+
+def test_the_record_is_read_over_ssh_where_the_agent_forbids_exec(monkeypatch):
+    def refuse(argv):
+        raise AgentError("disabled", refused=True)
+
+    record = '{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb]", "errors": []}}'
+    absent = Result(status=1, stdout="", stderr="No such file")
+    asked = answers(monkeypatch, cloud_init, DOWN, absent, Result(status=0, stdout=record, stderr=""))
+    assert "without errors" in cloud_init.CHECK.run(guest(agent=SimpleNamespace(exec=refuse)))
+    assert asked == ["cat /run/cloud-init/result.json"] * 3
+
+
+def test_the_record_with_errors_fails_whoever_reads_it():
+    record = '{"v1": {"datasource": "DataSourceNoCloud", "errors": ["boom"]}}'
+    with pytest.raises(GaveUp, match="boom"):
+        cloud_init.CHECK.run(guest(agent=SimpleNamespace(exec=lambda argv: (0, record))))
