@@ -2,10 +2,5 @@
 # All tests. The unit tests run without any network, which proves that nothing in them needs one.
 set -eu
 cd "$(dirname "$0")/.."
-samples=../shared/research/upstream-samples
-if [ -z "${KMI_SAMPLES:-}" ] && [ -d "$samples" ]; then
-    KMI_SAMPLES=$(cd "$samples" && pwd)
-    export KMI_SAMPLES
-fi
 unshare --net sh -c 'ip link set lo up; exec .venv/bin/python -m pytest -q tests/unit'
 exec .venv/bin/python -m pytest -q --durations=15 tests/integration tests/e2e

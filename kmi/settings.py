@@ -35,7 +35,7 @@ class Settings:
     ``registry`` is ``local`` or ``host[:port]/path``; ``base`` an image reference or an OCI layout's path; ``mirrors``
     and ``package_mirrors`` map URL prefixes to others; ``keyrings`` is a folder of publishers' keys named
     ``<FINGERPRINT>.asc`` for sites that cannot reach the key's URL; ``key`` is the cosign private key, made on first
-    use; ``source`` is the web address recorded as the source of the images.
+    use; ``project`` is the web address that images record as their source.
     """
 
     cache: Path = field(default_factory=_cache)
@@ -47,7 +47,7 @@ class Settings:
     keyrings: Path | None = None
     mirrors: tuple[tuple[str, str], ...] = ()
     package_mirrors: tuple[tuple[str, str], ...] = ()
-    source: str = ""
+    project: str = ""
 
 
 _PATHS = ("cache", "output", "distros", "key", "keyrings")

@@ -68,12 +68,14 @@ def build(
     family.root_archive(spec.archive, spec.id.arch, lines, root, log=log, on_line=step.detail)
     indexes = family.releases(root, spec.archive.keyring, scratch=out)
     assemble.partition(disk, SIZE, log=log)
+    step.detail("starting the appliance")
     with appliance([disk], acceleration=acceleration, cache=cache, log=log) as guest:
         step.detail("unpacking the root file system")
         assemble.populate(guest, root)
         step.detail("installing the boot loader")
         defaults = family.configure(guest, spec.id.arch, spec.id.distro)
         guest.fstrim("/")
+    step.watch(image, "compressing:")
     options = ["-c", "-m", "8", "-o", "compression_type=zstd"]
     run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, disk, image], log=log)
     main = next(index for index in indexes if index.name.endswith(f"_dists_{spec.archive.suite}_InRelease"))

@@ -30,12 +30,12 @@ _PASSED_ON = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Re
 """Host apt options without which the host's mirror may not be reached."""
 
 _NETPLAN = """\
-# Every Ethernet interface asks DHCP, until cloud-init writes its own configuration.
+# Every Ethernet interface asks DHCP, unless cloud-init's configuration, whose names sort before these, knows it.
 network:
   version: 2
   ethernets:
-    all-en: {match: {name: "en*"}, dhcp4: true, dhcp6: true}
-    all-eth: {match: {name: "eth*"}, dhcp4: true, dhcp6: true}
+    zz-all-en: {match: {name: "en*"}, dhcp4: true, dhcp6: true}
+    zz-all-eth: {match: {name: "eth*"}, dhcp4: true, dhcp6: true}
 """
 
 _HOSTS = """\

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from kmi import __version__, settings
 from kmi.cli.context import Context
@@ -53,8 +56,20 @@ def main(argv: Sequence[str]) -> int:
         return crash(ui, argv)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what a mistyped verb or option may have meant, of the words in ``known``."""
+
+    known: frozenset[str] = frozenset(VERBS)
+
+    def error(self, message: str) -> NoReturn:
+        words = [word for word in re.findall(r"'([^']+)'|(--?[\w-]+)", message) for word in word if word]
+        close = difflib.get_close_matches(words[0], self.known, n=1) if words and words[0] not in self.known else []
+        hint = f"\n  hint     did you mean {close[0]}?" if close else ""
+        self.exit(2, f"{self.format_usage()}error: {message}{hint}\n")
+
+
 def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(
+    root = _Parser(
         prog="kmi",
         description="Build, prove, test, sign and publish KubeVirt Machine Images.",
         epilog="Exit status: 0 ok, 1 build failed, 2 usage or manifest, 3 bug, 4 verification refused, "
@@ -71,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
         module = importlib.import_module(f"kmi.cli.{verb}")
         subparser = module.add(verbs, shared)
         subparser.set_defaults(handler=module.run)
+        root.known |= set(subparser._option_string_actions)
     return root
 
 

@@ -31,8 +31,9 @@ def finish(disk: CustomDisk, *, virtual_size: int, out: Path, log: Path, step: S
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", disk.path, overlay, str(virtual_size)],
         log=log)  # fmt: skip
     _extend_table(disk, overlay, virtual_size, out, log)
-    run(["qemu-img", "convert", "-p", "-f", "qcow2", "-O", "qcow2", "-c", "-m", _PARALLEL,
-         "-o", "compression_type=zstd", overlay, target], log=log, on_line=step.detail)  # fmt: skip
+    step.watch(target, "compressing:")
+    run(["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-c", "-m", _PARALLEL,
+         "-o", "compression_type=zstd", overlay, target], log=log)  # fmt: skip
     overlay.unlink()
     run(["qemu-img", "check", "-q", "-f", "qcow2", target], log=log)
     target.chmod(0o444)

@@ -51,9 +51,11 @@ def customize(
     ``virtual_size`` bytes is what the disk may grow to. Raises BuildError, HostError.
     """
     disk = out / DISK
+    step.watch(disk, "copying the disk:")
     run(["qemu-img", "convert", "-f", image.format, "-O", "raw", image.path, disk], log=log)
     with disk.open("r+b") as file:
         file.truncate(max(virtual_size, disk.stat().st_size))
+    step.detail("starting the appliance")
     with appliance([disk], acceleration=acceleration, cache=cache, log=log, network=True) as guest:
         step.detail("looking into the disk")
         root = mount(guest)

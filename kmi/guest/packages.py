@@ -53,12 +53,11 @@ MANAGERS: dict[str, PackageManager] = {
         indexes="/var/lib/apt/lists/*_InRelease",
         database="/var/lib/dpkg/status",
         records=(
-            "/var/lib/dpkg/**", "/var/lib/apt/**", "/var/cache/apt/**", "/var/cache/debconf/**", "/etc/alternatives/**",
-            "/var/lib/ucf/**", "/var/lib/pam/**", "/etc/ld.so.cache", "/var/cache/ldconfig/**", "/var/cache/man/**",
-            "/var/lib/systemd/deb-systemd-helper-*/**", "/etc/systemd/system/*.wants/*", "/etc/rc?.d/*",
-            "/usr/share/**/__pycache__/**", "/usr/lib/python3/**/__pycache__/**", "/usr/share/info/dir",
-            "/usr/share/mime/**", "/usr/share/applications/mimeinfo.cache", "/usr/share/icons/**/icon-theme.cache",
-            "/usr/bin/**alternatives-link", "/etc/shells", "/var/lib/shells.state", "/boot/**",
+            "/var/lib/dpkg/**", "/var/lib/apt/extended_states", "/var/cache/debconf/*", "/etc/alternatives/*",
+            "/var/lib/ucf/**", "/var/lib/pam/**", "/etc/ld.so.cache", "/var/cache/man/**", "/etc/rc?.d/*",
+            "/var/lib/systemd/deb-systemd-helper-enabled/**", "/etc/systemd/system/*.wants/*", "/etc/shells",
+            "/var/lib/shells.state", "/usr/share/**/__pycache__/**", "/usr/lib/python3/**/__pycache__/**",
+            "/usr/share/info/dir", "/usr/share/mime/**", "/usr/share/applications/mimeinfo.cache",
         ),
     ),
 }  # fmt: skip

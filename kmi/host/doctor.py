@@ -44,7 +44,6 @@ NEEDS: tuple[Need, ...] = (
     _need("qemu-img", "converts and checks disks", "build boot", "qemu-utils"),
     _need("qemu-io", "writes the enlarged partition table", "build", "qemu-utils"),
     _need("gpgv", "checks publishers' signatures", "build", "gpgv"),
-    _need("gpg", "reads publishers' keys", "build", "gpg"),
     _need("mmdebstrap", "bootstraps a root file system", "bootstrap", "mmdebstrap"),
     _need("sgdisk", "partitions a bootstrapped disk", "bootstrap", "gdisk"),
     _need("skopeo", "moves images by digest", "build publish boot", "skopeo"),

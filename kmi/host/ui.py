@@ -11,8 +11,9 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 HEARTBEAT = 30.0
@@ -126,7 +127,7 @@ class Step:
         self._image = image
         self._name = name
         self._began = time.monotonic()
-        self._detail = ""
+        self._detail: str | Callable[[], str] = ""
         self._outcome = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -146,6 +147,10 @@ class Step:
         part = f"{100 * done / total:3.0f} % of {amount(total)}" if total else amount(done)
         rate = f", {amount(done / self.seconds)}/s" if self.seconds > 1 else ""
         self._detail = f"{what} {part}{rate}".strip()
+
+    def watch(self, file: Path, what: str) -> None:
+        """Until the next word: how large ``file`` has grown, for tools that do not tell how far they are."""
+        self._detail = lambda: f"{what} {amount(file.stat().st_size)}" if file.exists() else what
 
     def count(self, done: int, total: int, what: str) -> None:
         """Item ``done`` of ``total``, for instance packages."""
@@ -178,7 +183,8 @@ class Step:
     def _beat(self) -> None:
         every = 0.2 if self._reporter._live else HEARTBEAT
         while not self._stop.wait(every):
-            text = f"{self._image:<18} {self._name:<10} {duration(self.seconds):>12}  {self._detail}"
+            detail = self._detail if isinstance(self._detail, str) else self._detail()
+            text = f"{self._image:<18} {self._name:<10} {duration(self.seconds):>12}  {detail}"
             if self._reporter._live:
                 self._reporter._show("… " + text)
             else:

@@ -57,6 +57,8 @@ def parse(text: str) -> Reference:
     """Read a reference. UsageError, with what to write instead, for anything else."""
     if "://" in text:
         raise _refused(text, "a reference has no scheme", text.partition("://")[2])
+    if text.startswith(("/", ".", "~")) or Path(text).is_dir():
+        raise UsageError("not an OCI layout", expected="a folder that holds a file oci-layout", got=text[:300])
     rest, at, digest = text.partition("@")
     host, slash, path = rest.partition("/")
     if not slash or not (set(".:[") & set(host) or host == "localhost"):

@@ -216,7 +216,7 @@ def _index(images: tuple[OciImage, ...], metadata: Metadata, site: Site) -> OciI
         return {"digest": join(images, metadata=metadata, out=out / "oci").digest}
 
     inputs = {"version": wrap_image.VERSION, "images": [image.digest for image in images]}
-    stage = site.stage(name, "index", inputs, make, told=lambda o: str(o["digest"]))
+    stage = site.stage(name, "index", inputs, make, told=lambda o: str(o["digest"])[:19] + "…")
     target = site.folder / "oci"
     digest = decode(Digest, stage.outputs["digest"])
     if not (target.is_dir() and [root.digest for root in Layout(target).roots()] == [digest]):

@@ -74,7 +74,7 @@ def repository(settings: Settings) -> tuple[str, str]:
     if revision and _git(settings.distros, "status", "--porcelain", "--", "."):
         revision += "-dirty"
     remote = _git(settings.distros, "remote", "get-url", "origin")
-    address = settings.source or (remote if remote.startswith("https://") and "@" not in remote else "")
+    address = settings.project or (remote if remote.startswith("https://") and "@" not in remote else "")
     return address or "kmi:distros", revision or "unversioned"
 
 

@@ -15,11 +15,11 @@ from tests.e2e.conftest import BUILDER, Run
 from tests.e2e.trees import Tree, matches
 
 WANTED = {"qemu-guest-agent", "git", "vim", "tmux", "net-tools", "screenfetch"}
-FSTAB_LABEL = "root"
 
 
 def owned(tree: Tree) -> dict[str, str | None]:
-    """Every path that the installed packages list, with the MD5 that they give it (None where they give none)."""
+    """Every path that the installed packages list, with the MD5 that they give it (None where they give none), and the
+    links that they registered as alternatives."""
     paths: dict[str, str | None] = {}
     info = tree.root / "var/lib/dpkg/info"
     for listing in info.glob("*.list"):
@@ -28,6 +28,8 @@ def owned(tree: Tree) -> dict[str, str | None]:
         paths |= {
             "/" + name: digest for digest, name in (line.split(None, 1) for line in sums.read_text().splitlines())
         }
+    for choice in (tree.root / "var/lib/dpkg/alternatives").iterdir():
+        paths |= {line: None for line in choice.read_text().splitlines() if line.startswith("/")}
     for line in tree.read("/var/lib/dpkg/status").decode().splitlines():
         if found := re.fullmatch(r" (/\S+) ([0-9a-f]{32})", line):
             paths[found[1]] = found[2]
@@ -69,9 +71,15 @@ def test_the_difference_is_seen(before: Tree, after: Tree) -> None:
     assert differences["/etc/machine-id" if before.read("/etc/machine-id") else "/var/lib/dpkg/status"] == "changed"
     nodes = {**after.nodes, "/etc/stranger": after.nodes["/etc/hostname"], "/usr/bin/git": after.nodes["/usr/bin/vi"]}
     nodes.pop("/usr/bin/sudo")
-    found = strangers(before, Tree(root=after.root, nodes=nodes))
+    found = strangers(before, Tree(root=after.root, nodes=nodes, partitions={}))
     assert found.get("/etc/stranger") == "added"
     assert found.get("/usr/bin/sudo") == "removed"
+
+
+def test_the_boot_partitions_are_as_they_were(before: Tree, after: Tree) -> None:
+    assert before.partitions.keys() == after.partitions.keys() == {1, 14, 15}
+    assert {n: before.partitions[n] for n in (14, 15)} == {n: after.partitions[n] for n in (14, 15)}
+    assert before.partitions[1] != after.partitions[1]
 
 
 def test_packages_are_installed_and_in_the_inventory(bootstrapped: Run, after: Tree) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +29,12 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """Every path of the root file system below ``root`` (while it is mounted), as absolute guest paths."""
+    """Every path of the root file system below ``root`` (while it is mounted), as absolute guest paths; and every
+    partition's SHA-256 by its number."""
 
     root: Path
     nodes: dict[str, Node]
+    partitions: dict[int, str]
 
     def read(self, path: str) -> bytes:
         return (self.root / path.lstrip("/")).read_bytes()
@@ -46,19 +49,32 @@ class Tree:
 
 @contextmanager
 def mounted(disk: Path, scratch: Path) -> Iterator[Tree]:
-    """Partition 1 of a qcow2 disk, read-only through a loop device (by offset: not every kernel has partition nodes)."""
+    """Partition 1 of a qcow2 disk, read-only through a loop device, by offset: partition nodes are not everywhere."""
     raw, root = scratch / "disk.raw", scratch / "root"
     subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", disk, raw], check=True)
     table = json.loads(subprocess.run(["sfdisk", "--json", raw], check=True, capture_output=True).stdout)
-    first = next(part for part in table["partitiontable"]["partitions"] if part["node"].endswith("disk.raw1"))
+    parts = table["partitiontable"]["partitions"]
+    first = next(part for part in parts if part["node"].endswith("disk.raw1"))
     options = f"ro,noload,loop,offset={first['start'] * 512},sizelimit={first['size'] * 512}"
     root.mkdir()
     subprocess.run(["mount", "-t", "ext4", "-o", options, raw, root], check=True)
     try:
-        yield Tree(root=root, nodes=dict(_walk(root)))
+        yield Tree(root=root, nodes=dict(_walk(root)), partitions=dict(_partitions(raw, parts)))
     finally:
         subprocess.run(["umount", root], check=True)
         raw.unlink()
+
+
+def _partitions(raw: Path, parts: list[dict[str, Any]]) -> Iterator[tuple[int, str]]:
+    with raw.open("rb") as file:
+        for part in parts:
+            file.seek(part["start"] * 512)
+            digest, left = hashlib.sha256(), part["size"] * 512
+            while left:
+                data = file.read(min(left, 1 << 20))
+                digest.update(data)
+                left -= len(data)
+            yield int(part["node"].rpartition("disk.raw")[2]), digest.hexdigest()
 
 
 def _walk(root: Path) -> Iterator[tuple[str, Node]]:

@@ -1,7 +1,8 @@
 """A private Docker Engine: its own socket, data and runtime folders, gone after the session.
 
-``docker_engine`` yields its address (``unix://…``) and sets DOCKER_HOST for the docker package and testcontainers. The
-clean-up container of testcontainers is switched off: what the tests leave dies with the engine's folder.
+``engine`` runs one for a block. The fixture ``docker_engine`` yields its address (``unix://…``), sets DOCKER_HOST for
+the docker package and testcontainers. The clean-up container of testcontainers is switched off: what the tests leave
+dies with the engine's folder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -26,26 +28,33 @@ _BRIDGE = Path("/sys/class/net/docker0")
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[str]:
-    """Start ``dockerd``. Containers may publish ports on 127.0.0.1 (through docker-proxy; no firewall rule is set)."""
-    root = Path(tempfile.mkdtemp(prefix="kmi-docker-", dir="/tmp"))  # a socket's path is short: sun_path has 108 bytes
-    address = f"unix://{root}/engine.sock"
-    had_bridge = _BRIDGE.exists()
-    words: list[str | Path] = ["dockerd", "--host", address, "--data-root", root / "data", "--exec-root", root / "exec"]
-    words += ["--pidfile", root / "pid", "--storage-driver", _driver(root)]
-    words += ["--iptables=false", "--ip6tables=false", "--userland-proxy=true"]
-    daemon = Background(words, log=root / "log")
-    patch = pytest.MonkeyPatch()
-    try:
-        _await(address, daemon)
+    with pytest.MonkeyPatch.context() as patch, engine() as address:
         patch.setenv("DOCKER_HOST", address)
         patch.setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
         patch.setenv("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
         _configure_testcontainers()
         yield address
+
+
+@contextmanager
+def engine(data: Path | None = None) -> Iterator[str]:
+    """Run ``dockerd`` for the block and yield its address; ``data`` is where images lie (default: a folder that goes
+    at the end). Containers may publish ports on 127.0.0.1 (through docker-proxy; no firewall rule is set)."""
+    root = Path(tempfile.mkdtemp(prefix="kmi-docker-", dir="/tmp"))  # a socket's path is short: sun_path has 108 bytes
+    data = data or root / "data"
+    address = f"unix://{root}/engine.sock"
+    had_bridge = _BRIDGE.exists()
+    words: list[str | Path] = ["dockerd", "--host", address, "--data-root", data, "--exec-root", root / "exec"]
+    words += ["--pidfile", root / "pid", "--storage-driver", _driver(data)]
+    words += ["--iptables=false", "--ip6tables=false", "--userland-proxy=true"]
+    daemon = Background(words, log=root / "log")
+    try:
+        _await(address, daemon)
+        yield address
     finally:
-        patch.undo()
         _remove_containers(address)
         daemon.stop(grace=_STOPPING)
+        _unmount(data)
         _unmount(root)
         shutil.rmtree(root, ignore_errors=True)
         if not had_bridge and _BRIDGE.exists():

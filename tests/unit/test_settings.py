@@ -35,3 +35,15 @@ def test_mirrors_take_the_longest_prefix(tmp_path: Path) -> None:
     assert mapped("https://a/b/c", settings.mirrors) == "http://m2/c"
     assert mapped("https://a/x", settings.mirrors) == "http://m1/x"
     assert mapped("https://z/x", settings.mirrors) == "https://z/x"
+
+
+def test_flags_that_are_no_settings_stay_flags(tmp_path: Path) -> None:
+    """``--source bootstrap`` once overwrote a setting of the same name: options of verbs are not settings."""
+    import argparse
+
+    from kmi.cli import parser
+    from kmi.settings import Settings
+
+    verbs = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    shared = {action.dest for verb in verbs.choices.values() for action in verb._actions}
+    assert shared & set(Settings.__dataclass_fields__) <= {"cache", "output", "distros", "base", "registry", "key"}
