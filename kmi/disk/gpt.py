@@ -64,8 +64,17 @@ def _crc(header: bytes) -> int:
 
 
 def _protective(mbr: bytes, last: int) -> bytes:
-    """The protective MBR's one record covers the disk, or as much as 32 bits can say (table 5.4)."""
+    """The protective MBR's one record covers the disk, or as much as its fields can say (table 5.4)."""
     record = bytearray(mbr)
     if record[450] == 0xEE:
+        record[451:454] = _chs(last)
         record[458:462] = struct.pack("<I", min(last, 0xFFFFFFFF))
     return bytes(record)
+
+
+def _chs(block: int) -> bytes:
+    """Cylinder, head and sector with the usual 255 heads and 63 sectors; all ones where ten bits of cylinder end."""
+    cylinder, head, sector = block // (255 * 63), block // 63 % 255, block % 63 + 1
+    if cylinder > 1023:
+        return b"\xff\xff\xff"
+    return bytes((head, sector | cylinder >> 8 << 6, cylinder & 0xFF))

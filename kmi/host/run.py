@@ -76,24 +76,9 @@ def run(
     ``ok`` or the time ran out.
     """
     words = [str(word) for word in argv]
-    command = _command(words[0])
     out, err = _Sink(log, on_line, secrets), _Sink(log, on_line, secrets)
     out.note(f"+ {shlex.join(words)}")
-    process = command(
-        *words[1:],
-        _env=environment(env),
-        _cwd=str(cwd) if cwd else None,
-        _in=stdin or b"",  # without it sh keeps the input open, and a program that reads it never ends
-        _out=out.feed,
-        _err=err.feed,
-        _tty_out=False,
-        _bg=True,
-        _bg_exc=False,
-        _no_out=True,
-        _no_err=True,
-        _new_session=True,
-        _preexec_fn=_die_with_parent,
-    )
+    process = _start(words, out, err, env=env, cwd=cwd, stdin=stdin)
     try:
         status = _wait(process, timeout)
     except BaseException:
@@ -123,19 +108,7 @@ class Background:
         self._sink = _Sink(log, None, ())
         self._sink.note(f"+ {shlex.join(words)}")
         self.log = log
-        self._process = _command(words[0])(
-            *words[1:],
-            _env=environment(env),
-            _out=self._sink.feed,
-            _err=self._sink.feed,
-            _tty_out=False,
-            _bg=True,
-            _bg_exc=False,
-            _no_out=True,
-            _no_err=True,
-            _new_session=True,
-            _preexec_fn=_die_with_parent,
-        )
+        self._process = _start(words, self._sink, self._sink, env=env)
 
     @property
     def pid(self) -> int:
@@ -208,11 +181,34 @@ class _Sink:
                 self._log.close()
 
 
-def _command(program: str) -> sh.Command:
-    path = which(program)
+def _start(
+    words: list[str],
+    out: _Sink,
+    err: _Sink,
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path | None = None,
+    stdin: bytes | None = None,
+) -> sh.RunningCommand:
+    """Start the program in a session of its own, so that its whole group can be ended."""
+    path = which(words[0])
     if path is None:
-        raise HostError(f"{program} is not installed", hint="`kmi doctor` tells what is missing and what to install")
-    return sh.Command(str(path))
+        raise HostError(f"{words[0]} is not installed", hint="`kmi doctor` tells what is missing and what to install")
+    return sh.Command(str(path))(
+        *words[1:],
+        _env=environment(env),
+        _cwd=str(cwd) if cwd else None,
+        _in=stdin or b"",  # without it sh keeps the input open, and a program that reads it never ends
+        _out=out.feed,
+        _err=err.feed,
+        _tty_out=False,
+        _new_session=True,
+        _bg=True,
+        _bg_exc=False,
+        _no_out=True,
+        _no_err=True,
+        _preexec_fn=_die_with_parent,
+    )
 
 
 def _die_with_parent() -> None:
