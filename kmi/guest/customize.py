@@ -125,7 +125,7 @@ def _install(
         guest.chmod(0o755, packages.POLICY)
     if archives:
         guest.write(packages.SOURCES, "\n".join(archives) + "\n")
-    text = packages.script(manager, recipe.packages, upgrade=recipe.upgrade == "all", override=bool(archives))
+    text = packages.script(manager, recipe.packages, upgrade=recipe.upgrade, override=bool(archives))
     try:
         guest.shell(text, on_line=packages.Progress(step))
     finally:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kmi.host.ui import Step
 
 SOURCES = "/tmp/kmi-sources.list"  # noqa: S108 -- in the guest; removed by scrub
+PLAN = "/tmp/kmi-upgrade.plan"  # noqa: S108 -- likewise
 POLICY = "/usr/sbin/policy-rc.d"
 
 
@@ -18,9 +19,11 @@ class PackageManager:
     """One family.
 
     Each command is an argv. ``override`` is added to every command when the build uses other archives than the guest's
-    own, which then lie in ``SOURCES``; ``indexes`` are the signed indexes to take into the inventory; ``database``
-    names its parser in ``kmi.guest.inventory``; ``records`` are globs of paths that the manager and its packages'
-    scripts keep themselves, beside the files that packages ship.
+    own, which then lie in ``SOURCES``; ``security_list`` is a command that tells what an upgrade would do, and the
+    sed(1) expression that finds the names with a security update in it, which are added to ``upgrade_security``;
+    ``indexes`` are the signed indexes to take into the inventory; ``database`` is what its parser in
+    ``kmi.guest.inventory`` reads; ``records`` are globs of paths that the manager and its packages' scripts keep
+    themselves, beside the files that packages ship.
     """
 
     name: str
@@ -28,6 +31,8 @@ class PackageManager:
     override: tuple[str, ...]
     refresh: tuple[str, ...]
     upgrade_all: tuple[str, ...]
+    security_list: tuple[tuple[str, ...], str]
+    upgrade_security: tuple[str, ...]
     install: tuple[str, ...]
     indexes: str
     database: str
@@ -49,6 +54,8 @@ MANAGERS: dict[str, PackageManager] = {
         override=("-o", f"Dir::Etc::SourceList={SOURCES}", "-o", "Dir::Etc::SourceParts=/dev/null"),
         refresh=(*_APT, "update"),
         upgrade_all=(*_APT, "dist-upgrade"),
+        security_list=((*_APT, "--simulate", "dist-upgrade"), r"s/^Inst \([^ ]*\) .*-[Ss]ecurity.*/\1/p"),
+        upgrade_security=(*_APT, "install", "--only-upgrade"),
         install=(*_APT, "install"),
         indexes="/var/lib/apt/lists/*_InRelease",
         database="/var/lib/dpkg/status",
@@ -64,16 +71,23 @@ MANAGERS: dict[str, PackageManager] = {
 """By the name that libguestfs's inspection gives (guestfs(3), inspect_get_package_management)."""
 
 
-def script(manager: PackageManager, packages: Sequence[str], *, upgrade: bool, override: bool) -> str:
-    """The shell script that brings the guest to the wanted packages. All output goes to the console, live."""
+def script(manager: PackageManager, packages: Sequence[str], *, upgrade: str, override: bool) -> str:
+    """The shell script that brings the guest to the wanted packages; ``upgrade`` is all, security or none."""
     extra = manager.override if override else ()
-    commands = [manager.refresh]
-    if upgrade:
-        commands.append(manager.upgrade_all)
-    if packages:
-        commands.append((*manager.install, *packages))
+
+    def command(words: tuple[str, ...]) -> str:
+        return shlex.join([words[0], *extra, *words[1:]])
+
     lines = [f"export {name}={shlex.quote(value)}" for name, value in manager.environment]
-    lines += [shlex.join([command[0], *extra, *command[1:]]) for command in commands]
+    lines.append(command(manager.refresh))
+    if upgrade == "all":
+        lines.append(command(manager.upgrade_all))
+    elif upgrade == "security":
+        simulate, names = manager.security_list
+        lines.append(f"{command(simulate)} > {PLAN}")
+        lines.append(f"sed -n {shlex.quote(names)} {PLAN} | xargs -r {command(manager.upgrade_security)}")
+    if packages:
+        lines.append(command((*manager.install, *packages)))
     return "\n".join(lines)
 
 
