@@ -57,7 +57,7 @@ class UsualTools:
         sources.write_text("\n".join(self._job.archives) + "\n", encoding="utf-8")
         options.write_text(_APT_OPTIONS, encoding="ascii")
         recipe = self._job.spec.recipe
-        argv: list[str | Path] = ["virt-customize", "-a", disk, "--format", "qcow2"]
+        argv: list[str | Path] = ["virt-customize", "--format", "qcow2", "-a", disk]
         if self._job.archives:
             argv += ["--upload", f"{sources}:{_SOURCES}", "--upload", f"{options}:{_APT}"]
         argv += ["--install", ",".join(recipe.packages)]

@@ -29,6 +29,10 @@ _PAUSE = 0.1
 Note = Callable[[str], None]
 
 
+_NOBODY, _RESET = "nobody listens", "the connection was reset"
+_RESETS = 10
+
+
 def repository(settings: Settings, distro: str) -> str:
     """Where a distro's images go: ``host[:port]/path`` without tag or digest."""
     if settings.registry == LOCAL:
@@ -99,24 +103,36 @@ def keep(settings: Settings, note: Note) -> None:
         time.sleep(_PAUSE * 5)
 
 
-def answers() -> bool:
-    """Whether a registry answers at the embedded address (distribution-spec, end-1: ``GET /v2/``, 200 or 401).
-    HostError if something else listens there."""
+def _asked() -> tuple[bool, str]:
+    """Whether a registry answers now, and what came instead."""
     connection = http.client.HTTPConnection(ADDRESS, timeout=10)
     try:
         connection.request("GET", "/v2/")
         response = connection.getresponse()
         response.read(1024)
-        known = response.getheader("Docker-Distribution-Api-Version") == "registry/2.0" or response.status == 200
-        got = f"HTTP status {response.status}"
     except ConnectionRefusedError:
-        return False
+        return False, _NOBODY
+    except ConnectionResetError:
+        return False, _RESET
     except (OSError, http.client.HTTPException) as error:
-        known, got = False, repr(error)
+        return False, repr(error)
     finally:
         connection.close()
-    if known:
-        return True
+    known = response.getheader("Docker-Distribution-Api-Version") == "registry/2.0" or response.status == 200
+    return known, f"HTTP status {response.status}"
+
+
+def answers() -> bool:
+    """Whether a registry answers at the embedded address (distribution-spec, end-1: ``GET /v2/``, 200 or 401).
+    HostError if something else listens there."""
+    got = _RESET
+    for attempt in range(_RESETS):
+        known, got = _asked()
+        if known or got == _NOBODY:
+            return known
+        if got != _RESET:
+            break
+        time.sleep(0.05 * attempt)  # a registry that was killed a moment ago: its socket goes with its last thread
     raise HostError(
         f"{ADDRESS} is taken by a program that is no registry",
         expected="an answer to GET /v2/",
