@@ -9,10 +9,11 @@ from bench.table import KMI, USUAL, Row, Stage, Times, grid, markdown
 
 _METHOD = """\
 Both contenders start from the same disk (Debian 12, bootstrapped by kmi, {disk}), in turn, in one run, on one file
-system. They install the same packages ({packages}) from the same archives, with the same acceleration and the same
-libguestfs appliance, built before the clock starts. Input files are in the page cache, and everything written before
-is on the disk, when a stage begins. Each pushes to an empty registry of its own (docker-registry on the loopback).
-A stage's time is what a user waits for it; where it ran several times, the median counts.
+system. They install the same packages from the same archives ({packages}),
+with the same acceleration and the same libguestfs appliance, built before the clock starts. Input files are in the page
+cache, and everything written before is on the disk, when a stage begins. Each pushes to an empty registry of its own
+(docker-registry on the loopback). A stage's time is what a user waits for it; where it ran several times, the median
+counts.
 
 - **customise.** Usual: a copy of the disk; `virt-customize --install … --run-command 'systemctl enable …'`, then
   `--delete` and `--truncate` of host keys, package lists, logs and machine-id. kmi (`kmi.guest`): hash the input, then
@@ -27,12 +28,12 @@ A stage's time is what a user waits for it; where it ran several times, the medi
 
 What this does not even out: kmi upgrades all packages, takes an inventory, hashes every disk that it reads or writes,
 checks the result, adds metadata and an entrypoint, signs and verifies twice as many digests, and reads everything back.
-The usual tools do none of that here. They run with the options of their manual pages; the one addition is that apt
+The usual tools do none of that here; they run with the options of their manual pages. The one addition is that apt
 leaves out recommended packages, as kmi's does.
 
 kmi's stages are called from one process; the start of `kmi` itself (a fraction of a second) is in no row, nor is the
-boot test of `kmi run`, which the usual tools have no counterpart of. A second `kmi build` reuses every stage and takes
-less than two seconds; that is not measured here."""
+boot test of `kmi run`, which the usual tools have no counterpart of. A second `kmi build` reuses every stage; that is
+not measured here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
