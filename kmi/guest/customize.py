@@ -126,12 +126,10 @@ def _install(
     if archives:
         guest.write(packages.SOURCES, "\n".join(archives) + "\n")
     text = packages.script(manager, recipe.packages, upgrade=recipe.upgrade, override=bool(archives))
-    try:
-        guest.shell(text, on_line=packages.Progress(step))
-    finally:
-        if policy:
-            guest.rm_f(packages.POLICY)
-        guest.rm_f(packages.SOURCES)
+    guest.shell(text, on_line=packages.Progress(step))  # if it fails, the whole working disk is thrown away
+    if policy:
+        guest.rm_f(packages.POLICY)
+    guest.rm_f(packages.SOURCES)
 
 
 def _host_keys(guest: Appliance) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from kmi.errors import BuildError, HostError
 from kmi.host.accel import Acceleration
 from kmi.host.run import TAIL_LINES
+from kmi.host.store import owned
 
 MEMORY = 1024
 """The appliance's memory in MiB; apt's resolver and initramfs generators need more than libguestfs's default."""
@@ -31,6 +32,7 @@ class Appliance:
         self._handle = handle
         self._worker = worker
         self.log = log
+        self.pid: int | None = None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._handle, name)
@@ -65,7 +67,7 @@ class Appliance:
             last.append(line)
             on_line(line)
 
-        token = self._handle.set_event_callback(_lines(both), _module().EVENT_APPLIANCE)
+        token = self.set_event_callback(_lines(both), _module().EVENT_APPLIANCE)
         try:
             return str(self.sh(f"exec >/dev/console 2>&1\nset -eu\n{script}"))
         except BuildError as error:
@@ -73,14 +75,18 @@ class Appliance:
             got = f"{error.got}\n           {tail}"
             raise BuildError("a command in the guest failed", got=got, log=self.log) from error
         finally:
-            self._handle.delete_event_callback(token)
+            self.delete_event_callback(token)
 
     def kill(self) -> None:
-        """End the appliance at once; the running call fails."""
-        try:
-            os.kill(self._handle.get_pid(), signal.SIGKILL)
-        except (RuntimeError, ProcessLookupError):
-            pass
+        """End the appliance at once; the running call fails.
+
+        The process id was asked for at launch: while a call runs, libguestfs answers nothing else.
+        """
+        if self.pid is not None:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
 
 def bindings() -> str:
@@ -104,19 +110,15 @@ def appliance(
 
     ``cache`` holds the built appliance, ``log`` gets its console. HostError if it cannot be launched.
     """
-    handle = _module().GuestFS(python_return_dict=True)
     for folder in (cache / "appliance", log.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    handle.set_backend("direct")
-    handle.set_backend_settings(["force_tcg"] if acceleration.name == "tcg" else [])
-    handle.set_cachedir(str(cache / "appliance"))
-    handle.set_tmpdir(str(cache / "tmp"))
-    handle.set_memsize(MEMORY)
-    handle.set_smp(min(os.cpu_count() or 1, 4))
-    handle.set_network(network)
+    # One thread makes, uses and closes the handle: libguestfs keeps its error handler for each thread, and that of the
+    # others prints to the terminal.
     with log.open("a", encoding="utf-8", errors="replace") as file, ThreadPoolExecutor(1) as worker:
+        handle = worker.submit(_module().GuestFS, python_return_dict=True).result()
         kinds = _module().EVENT_APPLIANCE | _module().EVENT_LIBRARY | _module().EVENT_WARNING
         handle.set_event_callback(lambda _event, _handle, text, _array: file.write(text), kinds)
+        _configure(handle, acceleration, cache, network)
         running = Appliance(handle, log, worker)
         try:
             for disk in disks:
@@ -127,12 +129,23 @@ def appliance(
             running.umount_all()
             running.shutdown()
         finally:
-            handle.close()
+            worker.submit(handle.close).result()
+
+
+def _configure(handle: Any, acceleration: Acceleration, cache: Path, network: bool) -> None:
+    handle.set_backend("direct")
+    handle.set_backend_settings(["force_tcg"] if acceleration.name == "tcg" else [])
+    handle.set_cachedir(str(cache / "appliance"))
+    handle.set_tmpdir(str(owned(cache)))
+    handle.set_memsize(MEMORY)
+    handle.set_smp(min(os.cpu_count() or 1, 4))
+    handle.set_network(network)
 
 
 def _launch(running: Appliance) -> None:
     try:
         running.launch()
+        running.pid = running.get_pid()
     except BuildError as error:
         tail = running.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
         raise HostError(

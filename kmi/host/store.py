@@ -51,7 +51,6 @@ class Store:
         tag = root / "CACHEDIR.TAG"
         if not tag.exists():
             tag.write_text(_TAG, encoding="ascii")
-        self._owned: Path | None = None
         self._sweep()
 
     def blob(self, digest: Digest) -> Path:
@@ -60,10 +59,7 @@ class Store:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A fresh folder on the cache's file system, gone at the end of the block."""
-        if self._owned is None or not self._owned.exists():
-            self._owned = self.root / "tmp" / f"{os.getpid()}-{_started(os.getpid())}"
-            self._owned.mkdir(exist_ok=True)
-        path = Path(tempfile.mkdtemp(dir=self._owned))
+        path = Path(tempfile.mkdtemp(dir=owned(self.root)))
         try:
             yield path
         finally:
@@ -147,8 +143,15 @@ class Store:
         """Remove the scratch folders of processes that are gone (pid and start time name the owner)."""
         for folder in (self.root / "tmp").iterdir():
             pid, _, started = folder.name.partition("-")
-            if not pid.isdigit() or _started(int(pid)) != started:
+            if pid.isdigit() and _started(int(pid)) != started:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def owned(root: Path) -> Path:
+    """This process's folder for unfinished work in the cache at ``root``; its name says who owns it."""
+    path = root / "tmp" / f"{os.getpid()}-{_started(os.getpid())}"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def stage_key(name: str, inputs: Mapping[str, object]) -> str:

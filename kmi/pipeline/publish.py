@@ -35,6 +35,7 @@ def publish(specs: tuple[ImageSpec, ...], built: Built, *, site: Site) -> Promot
     repository = embedded.repository(site.settings, spec.id.distro)
     with site.ui.step(spec.id.name, "push") as step:
         published = push(built.index, repository, log=log, step=step)
+        step.done(f"{repository}@{str(published.digest)[:19]}…")
     site.record(spec.id.name, "push", step, "", {"repository": repository}, published)
     reports = tuple(_tested(image, built, published, site) for image in built.index.images)
     _gate(spec, reports, site)
