@@ -139,6 +139,7 @@ def configure(guest: Appliance, arch: Arch, hostname: str) -> tuple[str, ...]:
     guest.write("/etc/hostname", f"{hostname}\n")
     guest.write("/etc/hosts", _HOSTS)
     guest.write("/etc/default/locale", "LANG=C.UTF-8\n")  # without one cloud-init asks for a locale that is not there
+    guest.rm_f("/etc/.resolv.conf.systemd-resolved.bak")  # systemd-resolved keeps the builder's as a backup
     guest.rm_f("/etc/resolv.conf")
     guest.ln_s("../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
     guest.mkdir_p("/etc/netplan")

@@ -36,7 +36,7 @@ RULES: tuple[Rule, ...] = (
              "/var/lib/systemd/credential.secret"),
     *_remove("state of a cloud instance", "/var/lib/cloud/*", "/run/cloud-init/*"),
     *_remove("leases of the builder's network", "/var/lib/dhcp/*.leases", "/var/lib/dhclient/*",
-             "/var/lib/NetworkManager/*.lease", "/run/systemd/resolve/*"),
+             "/var/lib/NetworkManager/*.lease", "/run/systemd/resolve/*", "/etc/.resolv.conf.systemd-resolved.bak"),
     *_remove("package caches", "/var/lib/apt/lists/*_*", "/var/lib/apt/lists/auxfiles",
              "/var/cache/apt/archives/*.deb", "/var/cache/apt/*.bin",
              "/var/cache/dnf/*", "/var/cache/yum/*", "/var/cache/zypp/*", "/var/cache/apk/*",

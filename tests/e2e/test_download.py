@@ -104,7 +104,7 @@ def upstream(bootstrapped: Run, tmp_path_factory: pytest.TempPathFactory) -> Ite
     manifest["cloud_image"]["trust"] = {
         "kind": "openpgp",
         "fingerprints": [fingerprint],
-        "key": f"{PREFIX}{FOLDER}/key.asc",
+        "key_url": f"{PREFIX}{FOLDER}/key.asc",
         "signature": f"{PREFIX}{FOLDER}/SHA512SUMS.sign",
     }
     catalogue = root / "distros"
