@@ -13,7 +13,7 @@ from typing import Protocol
 from bench.table import Stage
 from kmi.host.accel import Acceleration
 from kmi.host.run import environment, which
-from kmi.model.spec import ImageSpec
+from kmi.model.spec import BuildArchives, ImageSpec
 from kmi.model.stages import VerifiedImage
 from kmi.publish.keys import KeyPair
 
@@ -22,12 +22,13 @@ _CHUNK = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The same for both. ``archives`` are the package source lines to install from, ``base`` is an OCI layout,
-    ``cache`` holds the libguestfs appliance, ``work`` is a folder on the disk that is measured."""
+    """The same for both. ``archives`` are the package sources to install from, ``base`` is an OCI layout, ``cache``
+    holds the libguestfs appliance, ``work`` is a folder on the disk that is measured."""
 
     spec: ImageSpec
     image: VerifiedImage
-    archives: tuple[str, ...]
+    archives: BuildArchives
+    mirrors: tuple[tuple[str, str], ...]
     acceleration: Acceleration
     base: Path
     pair: KeyPair

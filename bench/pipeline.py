@@ -70,6 +70,7 @@ def prepare(disk: Path | None, work: Path) -> Job:
         spec=spec,
         image=image,
         archives=source.archives(spec, settings),
+        mirrors=settings.package_mirrors,
         acceleration=probe(spec.id.arch, settings.cache),
         base=base,
         pair=keys.ensure(work / "key" / "cosign.key", {}),

@@ -50,6 +50,7 @@ class Kmi:
             spec.recipe,
             virtual_size=spec.virtual_size,
             archives=self._job.archives,
+            mirrors=self._job.mirrors,
             acceleration=self._job.acceleration,
             cache=self._job.cache,
             out=folder,

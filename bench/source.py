@@ -12,7 +12,7 @@ from pathlib import Path
 from kmi import catalogue
 from kmi.bootstrap import build as bootstrap_build
 from kmi.host.store import RECEIPT, Store, hash_file
-from kmi.model.spec import ImageSpec
+from kmi.model.spec import BuildArchives, ImageSpec
 from kmi.model.stages import Evidence, Origin, VerifiedImage
 from kmi.settings import Settings
 
@@ -26,8 +26,8 @@ def spec() -> ImageSpec:
     return found
 
 
-def archives(chosen: ImageSpec, settings: Settings) -> tuple[str, ...]:
-    """The package source lines of this host."""
+def archives(chosen: ImageSpec, settings: Settings) -> BuildArchives:
+    """The package sources of this host."""
     assert chosen.archive
     return bootstrap_build.archives(chosen.archive, settings.package_mirrors)
 

@@ -54,16 +54,16 @@ class UsualTools:
         disk = folder / "disk.qcow2"
         shutil.copyfile(self._job.image.path, disk)
         sources, options = folder / "sources.list", folder / "apt.conf"
-        sources.write_text("\n".join(self._job.archives) + "\n", encoding="utf-8")
-        options.write_text(_APT_OPTIONS, encoding="ascii")
+        sources.write_text("\n".join(self._job.archives.lines) + "\n", encoding="utf-8")
+        options.write_text(_APT_OPTIONS + "".join(f"{one};\n" for one in self._job.archives.options), encoding="utf-8")
         recipe = self._job.spec.recipe
         argv: list[str | Path] = ["virt-customize", "--format", "qcow2", "-a", disk]
-        if self._job.archives:
+        if self._job.archives.lines:
             argv += ["--upload", f"{sources}:{_SOURCES}", "--upload", f"{options}:{_APT}"]
         argv += ["--install", ",".join(recipe.packages)]
         for unit in recipe.enable:
             argv += ["--run-command", f"systemctl enable {unit}"]
-        if self._job.archives:
+        if self._job.archives.lines:
             argv += ["--delete", _SOURCES, "--delete", _APT]
         argv += ["--run-command", "apt-get clean && rm -rf /var/lib/apt/lists/*", "--delete", "/etc/ssh/ssh_host_*"]
         argv += ["--truncate-recursive", "/var/log", "--truncate", "/etc/machine-id"]

@@ -24,6 +24,7 @@ if [ -n "$missing" ]; then
         printf '#!/bin/sh\nexit 101\n' > "$policy"
         chmod 755 "$policy"
         trap 'rm -f "$policy"' EXIT
+        trap 'exit 130' INT TERM
     fi
     # shellcheck disable=SC2086 -- a list of words
     apt-get -q -y install --no-install-recommends $missing
@@ -33,7 +34,7 @@ stamp=.venv/.kmi-setup
 now=$(cat hack/requirements.lock pyproject.toml hack/setup.sh | sha256sum)
 if [ "$(cat "$stamp" 2>/dev/null)" != "$now" ]; then
     say "making the virtual environment"
-    [ -x .venv/bin/python ] || /usr/bin/python3 -m venv --system-site-packages .venv
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || /usr/bin/python3 -m venv --clear --system-site-packages .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r hack/requirements.lock
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
     printf '%s' "$now" > "$stamp"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from kmi.errors import Interrupted
 from kmi.host.accel import Acceleration
+from kmi.host.run import stopping
 
 T = TypeVar("T")
 
@@ -113,6 +115,8 @@ def wait(
     up. ``told`` gets the console's last line. A GaveUp out of ``poll`` goes through."""
     began = time.monotonic()
     while True:
+        if stopping():
+            raise Interrupted("stopped")
         running = alive()  # before the last look, so that what the guest said while it ended counts
         found = poll()
         if found is not None:

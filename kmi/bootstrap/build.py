@@ -9,7 +9,7 @@ from types import ModuleType
 
 from kmi.bootstrap import debian
 from kmi.disk import assemble
-from kmi.errors import BuildError
+from kmi.errors import BuildError, VerificationError
 from kmi.host.accel import Acceleration
 from kmi.host.guestfs import appliance
 from kmi.host.run import run
@@ -17,7 +17,7 @@ from kmi.host.store import hash_file
 from kmi.host.ui import Step
 from kmi.model.codec import decode
 from kmi.model.digest import Digest
-from kmi.model.spec import ImageSpec, PackageArchive
+from kmi.model.spec import BuildArchives, ImageSpec, PackageArchive
 from kmi.model.stages import Evidence, Origin, VerifiedImage
 
 VERSION = 1
@@ -29,10 +29,10 @@ _FAMILIES: dict[str, ModuleType] = {"debian": debian}
 """By a manifest's ``bootstrap.kind``; a new family is a module with the same functions."""
 
 
-def archives(archive: PackageArchive, mirrors: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """The package source lines that serve this archive on this host, for the time of the build only."""
-    lines: tuple[str, ...] = _FAMILIES[archive.kind].sources(archive, mirrors)
-    return lines
+def archives(archive: PackageArchive, mirrors: tuple[tuple[str, str], ...]) -> BuildArchives:
+    """What serves this archive on this host, for the time of the build only."""
+    family = _FAMILIES[archive.kind]
+    return BuildArchives(lines=family.sources(archive, mirrors), options=family.options())
 
 
 def load(spec: ImageSpec, folder: Path, outputs: Mapping[str, object]) -> VerifiedImage:
@@ -49,7 +49,7 @@ def load(spec: ImageSpec, folder: Path, outputs: Mapping[str, object]) -> Verifi
 def build(
     spec: ImageSpec,
     *,
-    lines: tuple[str, ...],
+    archives: BuildArchives,
     acceleration: Acceleration,
     cache: Path,
     out: Path,
@@ -65,7 +65,7 @@ def build(
         raise BuildError(f"{spec.id} has no package archive to bootstrap from", where=spec.where)
     family = _FAMILIES[spec.archive.kind]
     root, disk, image = out / "root.tar", out / "disk.raw", out / IMAGE
-    family.root_archive(spec.archive, spec.id.arch, lines, root, log=log, on_line=step.detail)
+    family.root_archive(spec.archive, spec.id.arch, archives, root, log=log, on_line=step.detail)
     indexes = family.releases(root, spec.archive.keyring, scratch=out)
     assemble.partition(disk, SIZE, log=log)
     step.detail("starting the appliance")
@@ -78,7 +78,10 @@ def build(
     step.watch(image, "compressing:")
     options = ["-c", "-m", "8", "-o", "compression_type=zstd"]
     run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, disk, image], log=log)
-    main = next(index for index in indexes if index.name.endswith(f"_dists_{spec.archive.suite}_InRelease"))
+    main = next((one for one in indexes if one.name.endswith(f"_dists_{spec.archive.suite}_InRelease")), None)
+    if main is None:
+        got = " ".join(index.name for index in indexes)
+        raise VerificationError("the suite's own signed index is missing", expected=spec.archive.suite, got=got)
     released = max(index.date for index in indexes)
     for file in (root, disk, *(out / index.name for index in indexes)):
         file.unlink()

@@ -20,11 +20,15 @@ from kmi.host.run import run
 from kmi.host.store import hash_file
 from kmi.model.digest import Digest
 from kmi.model.platform import Arch
-from kmi.model.spec import PackageArchive
+from kmi.model.spec import BuildArchives, PackageArchive
 from kmi.settings import mapped
 
 DEFAULT_SOURCES = "/usr/share/doc/apt/examples/sources.list"
 """Where Debian's apt package documents the archive's own sources."""
+
+_ORIGIN = "Debian"
+_POCKETS = ("updates", "security")
+"""The archive's own suites beside the release: repositories of other origins have keys and packages of their own."""
 
 _PASSED_ON = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries")
 """Host apt options without which the host's mirror may not be reached."""
@@ -72,13 +76,17 @@ class Release:
 
 def sources(archive: PackageArchive, mirrors: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """The ``deb`` lines that serve the suite on this host. HostError if apt knows none."""
-    columns = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(CODENAME)"
+    columns = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(CODENAME)|$(ORIGIN)|$(LABEL)"
     listing = run(["apt-get", "indextargets", "--format", columns, "Created-By: Packages"]).stdout
-    rows = {tuple(line.split()) for line in listing.splitlines() if len(line.split()) == 4}
+    suites = {archive.suite, *(f"{archive.suite}-{pocket}" for pocket in _POCKETS)}
+    rows = [line.split("|") for line in listing.splitlines() if line.count("|") == 5]
     lines = sorted(
-        f"deb [signed-by={archive.keyring}] {mapped(uri, mirrors)} {release} {component}"
-        for uri, release, component, codename in rows
-        if component == "main" and (codename == archive.suite or codename.startswith(archive.suite + "-"))
+        # The code name, where the host's own sources may say stable: the indexes are looked up by it afterwards.
+        {
+            f"deb [signed-by={archive.keyring}] {mapped(uri, mirrors)} {codename} {component}"
+            for uri, _, component, codename, origin, _ in rows
+            if component == "main" and origin == _ORIGIN and codename in suites
+        }
     )
     if not lines:
         raise HostError(
@@ -89,21 +97,27 @@ def sources(archive: PackageArchive, mirrors: tuple[tuple[str, str], ...]) -> tu
     return tuple(lines)
 
 
+def options() -> tuple[str, ...]:
+    """The host's apt options without which its mirror may not be reached, as lines of apt.conf(5) without the end."""
+    dump = run(["apt-config", "dump"]).stdout
+    return tuple(line.rstrip(";") for line in dump.splitlines() if line.startswith(_PASSED_ON) and '""' not in line)
+
+
 def root_archive(
     archive: PackageArchive,
     arch: Arch,
-    lines: tuple[str, ...],
+    archives: BuildArchives,
     target: Path,
     *,
     log: Path,
     on_line: Callable[[str], None],
 ) -> None:
     """Install the packages into a root file system and write it to ``target`` as a tar archive."""
-    words = [f"--aptopt={option}" for option in _apt_options()]
+    words = [f"--aptopt={option}" for option in archives.options]
     run(
         ["mmdebstrap", "--variant=minbase", f"--architectures={arch.value}", f"--include={','.join(archive.packages)}",
          "--skip=cleanup/apt/lists", "--format=tar", *words, archive.suite, target, "-"],
-        stdin=("\n".join(lines) + "\n").encode(),
+        stdin=("\n".join(archives.lines) + "\n").encode(),
         log=log,
         on_line=on_line,
     )  # fmt: skip
@@ -150,13 +164,8 @@ def configure(guest: Appliance, arch: Arch, hostname: str) -> tuple[str, ...]:
     return lines
 
 
-def _apt_options() -> list[str]:
-    dump = run(["apt-config", "dump"]).stdout
-    return [line.rstrip(";") for line in dump.splitlines() if line.startswith(_PASSED_ON) and '""' not in line]
-
-
 def _release(file: Path, keyring: str) -> Release:
-    result = run(["gpgv", "--status-fd", "1", "--keyring", keyring, file], ok=(0, 2))
+    result = run(["gpgv", "--status-fd", "1", "--keyring", keyring, file], ok=(0, 1, 2))  # the status lines decide
     status = [line.split()[1:] for line in result.stdout.splitlines() if line.startswith("[GNUPG:]")]
     fingerprints = tuple(sorted({words[-1] for words in status if words[0] == "VALIDSIG"}))
     if not fingerprints or any(words[0] == "BADSIG" for words in status):

@@ -121,7 +121,7 @@ class Release(_Strict):
     """One release. ``version`` is the release's name in references and selectors."""
 
     version: Word
-    codename: Line = ""
+    codename: Word = ""
     tier: Tier
     default: Flag = False
     architectures: Annotated[tuple[Arch, ...], Field(min_length=1)]

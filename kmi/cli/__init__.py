@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ def entry() -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command line and return its exit status. Never raises."""
+    """Run one command line and return its exit status. Raises nothing but argparse's SystemExit."""
     ui = Reporter()
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -99,12 +100,16 @@ def tell(ui: Reporter, error: KmiError, image: str = "") -> None:
 
 def crash(ui: Reporter, argv: Sequence[str]) -> int:
     """A foreign exception is a bug of kmi: keep a report that can be pasted into an issue."""
-    report = Path("kmi-crash.md").absolute()
     text = (
         f"# kmi {__version__} crashed\n\n`kmi {' '.join(argv)}` on Python {sys.version}\n\n"
         f"```\n{traceback.format_exc()}```\n"
     )
-    write_text(report, text)
+    report = Path("kmi-crash.md").absolute()
+    try:
+        write_text(report, text)
+    except OSError:  # the current folder cannot be written
+        report = Path(tempfile.mkdtemp(prefix="kmi-")) / report.name
+        write_text(report, text)
     cause = traceback.format_exc().strip().splitlines()[-1]
     tell(ui, InternalError("kmi has a bug", got=cause, hint="please report it with the file named below", log=report))
     return InternalError.exit_code

@@ -57,8 +57,8 @@ def _extend_table(disk: CustomDisk, overlay: Path, virtual_size: int, scratch: P
     for number, patch in enumerate(patches):
         part = scratch / f"patch-{number}"
         part.write_bytes(patch.data)
-        command = f"write -q -s {part} {patch.offset} {len(patch.data)}"
-        run(["qemu-io", "-f", "qcow2", "-c", command, overlay], log=log)
+        command = f"write -q -s {part.name} {patch.offset} {len(patch.data)}"  # qemu-io splits at blanks
+        run(["qemu-io", "-f", "qcow2", "-c", command, overlay], cwd=scratch, log=log)
         part.unlink()
 
 

@@ -6,19 +6,20 @@ removes), then scrub, and trim last so that freed blocks leave the disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
 from kmi.errors import BuildError
 from kmi.guest import inventory, packages
+from kmi.guest.archives import Archives
 from kmi.guest.grow import make_room
 from kmi.guest.scrub import scrub
 from kmi.host.accel import Acceleration
 from kmi.host.guestfs import Appliance, appliance
 from kmi.host.run import run
 from kmi.host.ui import Step
-from kmi.model.spec import Recipe
+from kmi.model.spec import BuildArchives, Recipe
 from kmi.model.stages import CustomDisk, Inventory, VerifiedImage
 
 VERSION = 1
@@ -38,7 +39,8 @@ def customize(
     recipe: Recipe,
     *,
     virtual_size: int,
-    archives: Sequence[str],
+    archives: BuildArchives,
+    mirrors: tuple[tuple[str, str], ...],
     acceleration: Acceleration,
     cache: Path,
     out: Path,
@@ -47,20 +49,27 @@ def customize(
 ) -> CustomDisk:
     """Apply the recipe to a working copy of the image in ``out``; the cached image is never written.
 
-    ``archives`` are package source lines to use during the build in place of the guest's own (empty: its own);
+    ``archives`` replace the guest's own package sources during the build (empty: its own, by way of ``mirrors``);
     ``virtual_size`` bytes is what the disk may grow to. Raises BuildError, HostError.
     """
     disk = out / DISK
     step.watch(disk, "copying the disk:")
     run(["qemu-img", "convert", "-f", image.format, "-O", "raw", image.path, disk], log=log)
+    if disk.stat().st_size > virtual_size:
+        raise BuildError(
+            "the publisher's disk is larger than the image is to be",
+            expected=f"at most {virtual_size} bytes",
+            got=f"{disk.stat().st_size} bytes",
+            hint="raise virtual_size in the manifest",
+        )
     with disk.open("r+b") as file:
-        file.truncate(max(virtual_size, disk.stat().st_size))
+        file.truncate(virtual_size)
     step.detail("starting the appliance")
     with appliance([disk], acceleration=acceleration, cache=cache, log=log, network=True) as guest:
         step.detail("looking into the disk")
         root = mount(guest)
         make_room(guest, root, recipe.room)
-        contents = _apply(guest, root, recipe, archives, out, step)
+        contents = _apply(guest, root, recipe, Archives(archives, mirrors), out, step)
         trim(guest)
     (out / "read").unlink(missing_ok=True)
     return CustomDisk(
@@ -86,16 +95,14 @@ def trim(guest: Appliance) -> None:
             guest.fstrim(point)
 
 
-def _apply(
-    guest: Appliance, root: str, recipe: Recipe, archives: Sequence[str], scratch: Path, step: Step
-) -> Inventory:
+def _apply(guest: Appliance, root: str, recipe: Recipe, archives: Archives, scratch: Path, step: Step) -> Inventory:
     manager = packages.MANAGERS.get(guest.inspect_get_package_management(root))
     if manager is None and (recipe.packages or recipe.upgrade != "none"):
         raise BuildError(
             "kmi cannot install packages in this guest",
             expected=", ".join(packages.MANAGERS),
             got=guest.inspect_get_package_management(root),
-            hint="set customize: none in the manifest",
+            hint="kmi.guest.packages has a row for each family it knows",
         )
     if manager:
         _install(guest, manager, recipe, archives, step)
@@ -116,20 +123,18 @@ def _apply(
 
 
 def _install(
-    guest: Appliance, manager: packages.PackageManager, recipe: Recipe, archives: Sequence[str], step: Step
+    guest: Appliance, manager: packages.PackageManager, recipe: Recipe, archives: Archives, step: Step
 ) -> None:
     """Run the package manager, with services kept from starting and, if asked, with the build's own archives."""
     policy = not guest.exists(packages.POLICY)
     if policy:
         guest.write(packages.POLICY, "#!/bin/sh\nexit 101\n")
         guest.chmod(0o755, packages.POLICY)
-    if archives:
-        guest.write(packages.SOURCES, "\n".join(archives) + "\n")
-    text = packages.script(manager, recipe.packages, upgrade=recipe.upgrade, override=bool(archives))
-    guest.shell(text, on_line=packages.Progress(step))  # if it fails, the whole working disk is thrown away
+    with archives.used(guest, manager) as override:
+        text = packages.script(manager, recipe.packages, upgrade=recipe.upgrade, override=override)
+        guest.shell(text, on_line=packages.Progress(step))
     if policy:
         guest.rm_f(packages.POLICY)
-    guest.rm_f(packages.SOURCES)
 
 
 def _host_keys(guest: Appliance) -> None:

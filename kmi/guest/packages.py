@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from kmi.host.ui import Step
 
-SOURCES = "/tmp/kmi-sources.list"  # noqa: S108 -- in the guest; removed by scrub
+SOURCES = "/tmp/kmi-sources.list"  # noqa: S108 -- in the guest; removed after the installation
+OPTIONS = "/tmp/kmi-options.conf"  # noqa: S108 -- likewise
 PLAN = "/tmp/kmi-upgrade.plan"  # noqa: S108 -- likewise
 POLICY = "/usr/sbin/policy-rc.d"
 
@@ -18,16 +19,17 @@ POLICY = "/usr/sbin/policy-rc.d"
 class PackageManager:
     """One family.
 
-    Each command is an argv. ``override`` is added to every command when the build uses other archives than the guest's
-    own, which then lie in ``SOURCES``; ``security_list`` is a command that tells what an upgrade would do, and the
-    sed(1) expression that finds the names with a security update in it, which are added to ``upgrade_security``;
-    ``indexes`` are the signed indexes to take into the inventory; ``database`` is what its parser in
-    ``kmi.guest.inventory`` reads; ``records`` are globs of paths that the manager and its packages' scripts keep
-    themselves, beside the files that packages ship.
+    Each command is an argv. ``sources`` are globs of the guest's own source files. ``override`` is added to every
+    command when the build uses other archives, which then lie in ``SOURCES``, with options in ``OPTIONS``;
+    ``security_list`` is a command that tells what an upgrade would do, and the sed(1) expression that finds the names
+    with a security update in it, which are added to ``upgrade_security``; ``indexes`` are the signed indexes to take
+    into the inventory; ``database`` is what its parser in ``kmi.guest.inventory`` reads; ``records`` are globs of paths
+    that the manager and its packages' scripts keep themselves, beside the files that packages ship.
     """
 
     name: str
     environment: tuple[tuple[str, str], ...]
+    sources: tuple[str, ...]
     override: tuple[str, ...]
     refresh: tuple[str, ...]
     upgrade_all: tuple[str, ...]
@@ -51,7 +53,8 @@ MANAGERS: dict[str, PackageManager] = {
         name="apt",
         environment=(("DEBIAN_FRONTEND", "noninteractive"), ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
                      ("NEEDRESTART_SUSPEND", "1")),
-        override=("-o", f"Dir::Etc::SourceList={SOURCES}", "-o", "Dir::Etc::SourceParts=/dev/null"),
+        sources=("/etc/apt/sources.list", "/etc/apt/sources.list.d/*", "/etc/apt/mirrors/*"),
+        override=("-c", OPTIONS, "-o", f"Dir::Etc::SourceList={SOURCES}", "-o", "Dir::Etc::SourceParts=/dev/null"),
         refresh=(*_APT, "update"),
         upgrade_all=(*_APT, "dist-upgrade"),
         security_list=((*_APT, "--simulate", "dist-upgrade"), r"s/^Inst \([^ ]*\) .*-[Ss]ecurity.*/\1/p"),

@@ -6,12 +6,12 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmi.errors import BuildError, HostError
-from kmi.host import accel, guestfs
+from kmi.host import accel, capability, guestfs
 from kmi.host.run import run, which
 from kmi.host.ui import amount
 from kmi.model.platform import Arch
@@ -19,11 +19,17 @@ from kmi.model.platform import Arch
 ROOM = 12 * 1024**3
 """Bytes that one image may take in cache and output: working copy, finished disk, layer, pushed layer."""
 
+FLOOR = 1024**3
+"""Bytes without which no run is begun. A rerun that finds everything in the cache needs no more; a stage that does
+write a disk asks ``room`` for what it needs."""
+
+_MORE_ROOM = "free some space at {}, or set --cache to a larger disk"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
     """A program or file. ``roles`` are the kinds of work that need it; ``version`` its command for a version line;
-    ``packages`` what to install on Debian."""
+    ``probe`` asks for the version and whether it will do (HostError); ``packages`` what to install on Debian."""
 
     name: str
     why: str
@@ -31,12 +37,21 @@ class Need:
     packages: str
     version: tuple[str, ...] = ("--version",)
     paths: tuple[str, ...] = ()
+    probe: Callable[[], str] | None = None
 
 
-def _need(name: str, why: str, roles: str, packages: str, *version: str, paths: tuple[str, ...] = ()) -> Need:
+def _need(
+    name: str,
+    why: str,
+    roles: str,
+    packages: str,
+    *version: str,
+    paths: tuple[str, ...] = (),
+    probe: Callable[[], str] | None = None,
+) -> Need:
     return Need(
         name=name, why=why, roles=frozenset(roles.split()), packages=packages,
-        version=version or ("--version",), paths=paths,
+        version=version or ("--version",), paths=paths, probe=probe,
     )  # fmt: skip
 
 
@@ -48,7 +63,9 @@ NEEDS: tuple[Need, ...] = (
     _need("sgdisk", "partitions a bootstrapped disk", "bootstrap", "gdisk"),
     _need("skopeo", "moves images by digest", "build publish boot", "skopeo"),
     _need("docker-registry", "the embedded registry", "local", "docker-registry"),
-    _need("cosign", "signs and verifies", "publish", "none in Debian 12: hack/cosign.sh takes a newer one", "version"),
+    _need("cosign", "signs and verifies", "publish",
+          f"{capability.OLDEST_COSIGN} (Debian 12 has none; hack/cosign.sh takes that of a newer Debian)",
+          probe=capability.cosign),
     _need("qemu-system-x86_64", "the appliance and the boot test", "build boot", "qemu-system-x86"),
     _need("OVMF", "UEFI firmware of the boot test", "boot", "ovmf",
           paths=("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")),
@@ -103,9 +120,14 @@ def _program(need: Need, *, version: bool = False) -> Finding:
     path = None if need.paths else which(need.name)
     if lacking or (not need.paths and path is None):
         return Finding(name=need.name, state="missing", detail=f"needed: {need.why}", remedy=f"install {need.packages}")
+    try:
+        told = need.probe() if need.probe else None
+    except HostError as error:
+        detail = f"{error.what}: {error.got} ({path})"
+        return Finding(name=need.name, state="missing", detail=detail, remedy=f"install {need.packages}")
     if not version or path is None:
         return Finding(name=need.name, state="ok", detail=need.why)
-    return Finding(name=need.name, state="ok", detail=f"{_version(path, need)} ({path})")
+    return Finding(name=need.name, state="ok", detail=f"{told or _version(path, need)} ({path})")
 
 
 def _version(path: Path, need: Need) -> str:
@@ -140,15 +162,35 @@ def _acceleration(cache: Path) -> Finding:
     )
 
 
+def room(cache: Path, needed: int) -> None:
+    """HostError unless the file system of the cache has ``needed`` bytes free: for a stage, right before it writes."""
+    folder, free = _free(cache)
+    if free < needed:
+        raise HostError(
+            "the disk has too little room",
+            expected=f"{amount(needed)} free",
+            got=f"{amount(free)} free",
+            where=folder,
+            hint=_MORE_ROOM.format(folder),
+        )
+
+
 def _space(cache: Path) -> Finding:
-    folder = next(path for path in (cache, *cache.parents) if path.exists())
-    free = shutil.disk_usage(folder).free
+    folder, free = _free(cache)
+    short = {"missing": f", needed: {amount(FLOOR)}", "note": f", an image may need {amount(ROOM)}", "ok": ""}
+    state = "missing" if free < FLOOR else "note" if free < ROOM else "ok"
     return Finding(
         name="disk space",
-        state="ok" if free >= ROOM else "missing",
-        detail=f"{amount(free)} free at {folder}" + ("" if free >= ROOM else f", needed: {amount(ROOM)}"),
-        remedy=f"free some space at {folder}, or set --cache to a larger disk",
+        state=state,
+        detail=f"{amount(free)} free at {folder}{short[state]}",
+        remedy=_MORE_ROOM.format(folder),
     )
+
+
+def _free(cache: Path) -> tuple[Path, int]:
+    """The cache folder, or what will hold it, and the bytes free there."""
+    folder = next(path for path in (cache, *cache.absolute().parents) if path.exists())
+    return folder, shutil.disk_usage(folder).free
 
 
 def _engine() -> Finding:

@@ -11,14 +11,14 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kmi.errors import BuildError, HostError
+from kmi.errors import BuildError, HostError, Interrupted
 from kmi.host.accel import Acceleration
-from kmi.host.run import TAIL_LINES
+from kmi.host.run import TAIL_LINES, stopping
 from kmi.host.store import owned
 
 MEMORY = 1024
@@ -41,6 +41,9 @@ class Appliance:
             # In a thread of its own, because Python cannot deliver a signal to a thread that is inside libguestfs.
             future = self._worker.submit(method, *args, **options)
             try:
+                while not wait([future], timeout=0.5).done:
+                    if stopping():
+                        raise Interrupted("stopped")
                 return future.result()
             except RuntimeError as error:
                 what, _, rest = str(error).partition(": ")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,8 +30,12 @@ class Partial:
         self._algorithms = tuple(algorithms)
         self._hashers = self._fresh()
         self.validator = self._recorded()
-        self._file = path.open("ab" if self.validator else "wb")
-        self.offset = self._rehash() if self.validator else 0
+        self.offset = 0
+        with self._room():
+            # Unbuffered: what did not fit is then not written again by close().
+            self._file = path.open("ab" if self.validator else "wb", buffering=0)
+        if self.validator:
+            self.offset = self._rehash()
 
     def __enter__(self) -> Self:
         return self
@@ -39,9 +44,37 @@ class Partial:
         self._file.close()
 
     def write(self, chunk: bytes) -> None:
+        """Append ``chunk``. HostError if the disk is full: what fitted is kept, hashed and counted."""
+        left = memoryview(chunk)
+        while left:
+            with self._room():
+                written = self._file.write(left)
+            for hasher in self._hashers:
+                hasher.update(left[:written])
+            self.offset += written
+            left = left[written:]
+
+    def restart(self, validator: str | None) -> None:
+        """Begin again with another version of the file. The bytes go first: a stop in between leaves an empty file."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._hashers, self.offset, self.validator = self._fresh(), 0, validator
+        if validator:
+            with self._room():
+                write_json(self._sidecar, {"validator": validator})
+        else:
+            self._sidecar.unlink(missing_ok=True)
+
+    def digests(self) -> dict[str, Digest]:
+        """Of everything written so far, by algorithm."""
+        pairs = zip(self._algorithms, self._hashers, strict=True)
+        return {name: Digest(algorithm=name, hex=hasher.hexdigest()) for name, hasher in pairs}
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Turn a full disk into HostError."""
         try:
-            self._file.write(chunk)
-            self._file.flush()
+            yield
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -51,24 +84,6 @@ class Partial:
                 where=self._path.parent,
                 hint="make room, or name another cache folder with --cache; the download goes on where it was",
             ) from error
-        for hasher in self._hashers:
-            hasher.update(chunk)
-        self.offset += len(chunk)
-
-    def restart(self, validator: str | None) -> None:
-        """Begin again with another version of the file. The bytes go first: a stop in between leaves an empty file."""
-        self._file.seek(0)
-        self._file.truncate()
-        self._hashers, self.offset, self.validator = self._fresh(), 0, validator
-        if validator:
-            write_json(self._sidecar, {"validator": validator})
-        else:
-            self._sidecar.unlink(missing_ok=True)
-
-    def digests(self) -> dict[str, Digest]:
-        """Of everything written so far, by algorithm."""
-        pairs = zip(self._algorithms, self._hashers, strict=True)
-        return {name: Digest(algorithm=name, hex=hasher.hexdigest()) for name, hasher in pairs}
 
     def _fresh(self) -> list[hashlib._Hash]:
         return [hashlib.new(name) for name in self._algorithms]

@@ -22,9 +22,10 @@ from pathlib import Path
 
 import sh
 
-from kmi.errors import BuildError, HostError
+from kmi.errors import BuildError, HostError, Interrupted
 
 TAIL_LINES = 25
+_STOPPED = threading.Event()
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _KEPT = ("HOME", "PATH", "TMPDIR", "DOCKER_CONFIG", "DOCKER_HOST", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR",
@@ -98,6 +99,17 @@ def run(
         hint=hint,
         log=log,
     )
+
+
+def stop_all() -> None:
+    """Have every program that another thread waits for end now; each wait raises Interrupted. There is no way back:
+    for the end of a run, when Ctrl-C has reached the main thread and others still work."""
+    _STOPPED.set()
+
+
+def stopping() -> bool:
+    """Whether ``stop_all`` was called: long waits of other rooms look at it."""
+    return _STOPPED.is_set()
 
 
 class Background:
@@ -220,6 +232,8 @@ def _wait(process: sh.RunningCommand, timeout: float | None) -> int | None:
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = 0.002
     while process.is_alive():
+        if _STOPPED.is_set():
+            raise Interrupted("stopped")
         if deadline is not None and time.monotonic() > deadline:
             _kill_group(process.pid)
             return None

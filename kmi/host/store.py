@@ -124,17 +124,27 @@ class Store:
                 outputs = build(work)
                 receipt = {"stage": name, "key": key, "inputs": dict(inputs), "outputs": dict(outputs)}
                 write_json(work / RECEIPT, receipt)
+                _sync(work / RECEIPT)
+                shutil.rmtree(self.stage_path(name, key), ignore_errors=True)  # what has no readable receipt
                 work.replace(self.stage_path(name, key))
             return Stage(path=self.stage_path(name, key), key=key, receipt=receipt, reused=False)
 
     def stage_path(self, name: str, key: str) -> Path:
         return self.root / "stages" / f"{name}-{key[:32]}"
 
+    def drop(self, path: Path) -> None:
+        """Remove a damaged file: a blob alone, or the whole stage that holds it, so that the next run makes it anew."""
+        stages = self.root / "stages"
+        if path.is_relative_to(stages):
+            shutil.rmtree(stages / path.relative_to(stages).parts[0])
+        else:
+            path.unlink(missing_ok=True)
+
     def find(self, name: str, key: str) -> Stage | None:
         path = self.stage_path(name, key)
         try:
             receipt = json.loads((path / RECEIPT).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # no receipt, or one that a power cut left empty
             return None
         os.utime(path / RECEIPT)
         return Stage(path=path, key=key, receipt=receipt, reused=True)

@@ -74,6 +74,15 @@ class PackageArchive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuildArchives:
+    """Where a guest's packages come from during the build, in place of its own sources: source lines and options of
+    its package manager. Nothing of it stays in the disk, and none of it is in a stage key."""
+
+    lines: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuestFile:
     """A file to write into the guest: absolute path, text, permission bits."""
 

@@ -14,7 +14,7 @@ from kmi.model.spec import ImageId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Why the bytes are believed: ``openpgp:<fingerprint>``, ``apt:<fingerprint>``, ``tls-only`` or ``user``."""
+    """Why the bytes are believed: ``openpgp:<fingerprint>``, ``apt:<fingerprint>`` or ``tls-only``."""
 
     kind: str
     value: str = ""
@@ -41,8 +41,8 @@ class Locked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a disk came from and what proves it. ``method`` is download, bootstrap or user; ``checksum`` is the
-    value that was validated. ``pulled_at`` (UTC) tells when; it is in no stage key."""
+    """Where a disk came from and what proves it. ``method`` is download or bootstrap; ``checksum`` is the value
+    that was validated. ``pulled_at`` (UTC) tells when; it is in no stage key."""
 
     method: str
     url: str
@@ -57,7 +57,7 @@ class Origin:
 class VerifiedImage:
     """A disk whose bytes are proved genuine. ``digest`` is the SHA-256 of the file at ``path``.
 
-    Only ``upstream.fetch``, ``upstream.adopt`` and ``bootstrap.build`` make one; a test holds them to it.
+    Only ``upstream.fetch`` and ``bootstrap.build`` make one; a test holds them to it.
     """
 
     id: ImageId

@@ -4,29 +4,27 @@ missing and nothing else."""
 from __future__ import annotations
 
 import hashlib
-import shutil
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from kmi.bootstrap import build as bootstrap_build
 from kmi.disk import finish as disk_finish
-from kmi.errors import UsageError, VerificationError
+from kmi.errors import VerificationError
 from kmi.guest import customize as guest
+from kmi.host import doctor
 from kmi.host.run import run
 from kmi.host.store import hash_file
 from kmi.host.ui import Step, amount
-from kmi.model.codec import decode, encode
+from kmi.model.codec import decode
 from kmi.model.digest import Digest
 from kmi.model.metadata import RECORDED_LATE, Metadata
-from kmi.model.spec import ImageSpec
+from kmi.model.spec import BuildArchives, ImageSpec
 from kmi.model.stages import CustomDisk, Disk, Inventory, OciImage, OciIndex, VerifiedImage
-from kmi.oci.layout import Layout
 from kmi.pipeline.describe import describe
+from kmi.pipeline.handout import hand_out, holds
 from kmi.pipeline.site import Site
-from kmi.upstream import fetch as upstream_fetch
-from kmi.upstream.resolve import resolve
+from kmi.pipeline.source import bootstrapped, downloaded
 from kmi.wrap import base as wrap_base
 from kmi.wrap import image as wrap_image
 from kmi.wrap import metadata_layer
@@ -53,80 +51,39 @@ def build(specs: tuple[ImageSpec, ...], *, source: str, as_of: str, site: Site) 
 
 def _image(spec: ImageSpec, *, source: str, as_of: str, site: Site) -> tuple[OciImage, Metadata]:
     if source == BOOTSTRAP:
-        image, lines = _bootstrapped(spec, as_of, site)
+        image, archives = bootstrapped(spec, as_of, site)
     else:
-        image, lines = _downloaded(spec, site), ()
-    custom, key = _customized(spec, image, lines, as_of, site)
-    disk = _finished(spec, custom, key, site)
+        image, archives = downloaded(spec, site), BuildArchives()
+    custom, identity = _customized(spec, image, archives, as_of, site)
+    disk = _finished(spec, custom, identity, site)
     return _wrapped(spec, custom, disk, as_of, site)
 
 
-def _bootstrapped(spec: ImageSpec, as_of: str, site: Site) -> tuple[VerifiedImage, tuple[str, ...]]:
-    """The image, and the package source lines of this host that customise goes on using."""
-    if spec.archive is None:
-        raise UsageError(f"{spec.id} cannot be bootstrapped", expected="a bootstrap: section", where=spec.where)
-    lines = bootstrap_build.archives(spec.archive, site.settings.package_mirrors)
-
-    def make(out: Path, step: Step) -> Mapping[str, object]:
-        image = bootstrap_build.build(
-            spec,
-            lines=lines,
-            acceleration=site.acceleration(spec.id.arch),
-            cache=site.store.root,
-            out=out,
-            log=site.log / f"{spec.id}-bootstrap.log",
-            step=step,
-        )
-        return {"digest": image.digest, "origin": image.origin}
-
-    inputs = {
-        "version": bootstrap_build.VERSION,
-        "image": str(spec.id),
-        "archive": spec.archive,
-        "as_of": as_of,
-        "size": bootstrap_build.SIZE,
-    }
-    stage = site.stage(spec.id, "bootstrap", inputs, make, told=lambda o: _trust(o["origin"]))
-    return bootstrap_build.load(spec, stage.path, stage.outputs), lines
-
-
-def _downloaded(spec: ImageSpec, site: Site) -> VerifiedImage:
-    with site.ui.step(str(spec.id), "resolve") as step, site.store.scratch() as scratch:
-        locked = resolve(spec, http=site.http, settings=site.settings, scratch=scratch, step=step)
-        step.done(f"{locked.url.rpartition('/')[2]}, {locked.evidence}")
-    site.record(spec.id, "resolve", step, "", encode(spec.cloud_image), locked)
-    with site.ui.step(str(spec.id), "fetch") as step:
-        image = upstream_fetch.cached(locked, site.store)
-        if image:
-            step.reuse(f"{locked.digest.algorithm}:{locked.digest.short}… is in the cache")
-        else:
-            image = upstream_fetch.fetch(locked, store=site.store, http=site.http, step=step)
-            step.done(f"{amount(image.path.stat().st_size)}, {locked.digest.algorithm} matches")
-    site.record(spec.id, "fetch", step, "", encode(locked), {"digest": image.digest, "origin": image.origin})
-    return image
-
-
 def _customized(
-    spec: ImageSpec, image: VerifiedImage, lines: tuple[str, ...], as_of: str, site: Site
+    spec: ImageSpec, image: VerifiedImage, archives: BuildArchives, as_of: str, site: Site
 ) -> tuple[CustomDisk, str]:
     def make(out: Path, step: Step) -> Mapping[str, object]:
-        _prove(image)
+        doctor.room(site.store.root, doctor.ROOM)
+        _prove(image, site)
         disk = guest.customize(
             image,
             spec.recipe,
             virtual_size=spec.virtual_size,
-            archives=lines,
+            archives=archives,
+            mirrors=site.settings.package_mirrors,
             acceleration=site.acceleration(spec.id.arch),
             cache=site.store.root,
             out=out,
             log=site.log / f"{spec.id}-customize.log",
             step=step,
         )
-        return {"inventory": disk.inventory, "customizer": disk.customizer}
+        # Two customisations of the same input differ, so what follows is keyed by this one.
+        return {"inventory": disk.inventory, "customizer": disk.customizer, "identity": secrets.token_hex(16)}
 
     inputs = {
         "version": guest.VERSION,
         "input": image.digest,
+        "format": image.format,
         "recipe": spec.recipe,
         "virtual_size": spec.virtual_size,
         "as_of": as_of,
@@ -141,10 +98,10 @@ def _customized(
         inventory=decode(Inventory, outputs["inventory"]),
         customizer=outputs["customizer"],
     )
-    return disk, stage.key
+    return disk, outputs["identity"]
 
 
-def _finished(spec: ImageSpec, custom: CustomDisk, key: str, site: Site) -> Disk:
+def _finished(spec: ImageSpec, custom: CustomDisk, identity: str, site: Site) -> Disk:
     def make(out: Path, step: Step) -> Mapping[str, object]:
         log = site.log / f"{spec.id}-finish.log"
         disk = disk_finish.finish(custom, virtual_size=spec.virtual_size, out=out, log=log, step=step)
@@ -152,7 +109,7 @@ def _finished(spec: ImageSpec, custom: CustomDisk, key: str, site: Site) -> Disk
 
     inputs = {
         "version": disk_finish.VERSION,
-        "customized": key,
+        "customized": identity,
         "virtual_size": spec.virtual_size,
         "qemu-img": tools()["qemu-img"],
     }
@@ -170,7 +127,7 @@ def _finished(spec: ImageSpec, custom: CustomDisk, key: str, site: Site) -> Disk
 def _wrapped(spec: ImageSpec, custom: CustomDisk, disk: Disk, as_of: str, site: Site) -> tuple[OciImage, Metadata]:
     with site.ui.step(str(spec.id), "base") as step:
         base = wrap_base.resolve(site.settings.base, spec.id.arch, store=site.store, step=step)
-        step.reuse(f"{base.digest.algorithm}:{base.digest.short}…")
+        step.done(f"{base.digest.algorithm}:{base.digest.short}…")
     named = (_base_name(base.reference), base.digest)
     record = describe(spec, custom, disk, base=named, as_of=as_of, settings=site.settings)
 
@@ -217,11 +174,10 @@ def _index(images: tuple[OciImage, ...], metadata: Metadata, site: Site) -> OciI
 
     inputs = {"version": wrap_image.VERSION, "images": [image.digest for image in images]}
     stage = site.stage(name, "index", inputs, make, told=lambda o: str(o["digest"])[:19] + "…")
-    target = site.folder / "oci"
     digest = decode(Digest, stage.outputs["digest"])
-    if not (target.is_dir() and [root.digest for root in Layout(target).roots()] == [digest]):
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(stage.path / "oci", target, copy_function=_link)
+    target = site.folder / "oci"
+    if not holds(target, digest):
+        hand_out(stage.path / "oci", target)
     return OciIndex(layout=target, digest=digest, images=images)
 
 
@@ -230,30 +186,19 @@ def tools() -> dict[str, str]:
     return {"qemu-img": run(["qemu-img", "--version"]).stdout.splitlines()[0].removeprefix("qemu-img version ")}
 
 
-def _prove(image: VerifiedImage) -> None:
-    """Hash the image again before it is used: a cache is only a disk."""
+def _prove(image: VerifiedImage, site: Site) -> None:
+    """Hash the image again before it is used: a cache is only a disk. A damaged one is removed."""
     if (got := hash_file(image.path)) != image.digest:
+        site.store.drop(image.path)
         raise VerificationError(
-            "a cached disk is damaged",
+            "a cached disk was damaged, and is removed",
             expected=image.digest,
             got=got,
             where=image.path,
-            hint="remove its folder and run again",
+            hint="run the command again",
         )
-
-
-def _trust(origin: Mapping[str, Any]) -> str:
-    evidence = origin["evidence"]
-    return f"{evidence['kind']}:{evidence['value']}".rstrip(":")
 
 
 def _base_name(reference: str) -> str:
     """A local layout's path says nothing to anybody else and would differ from machine to machine."""
     return "local" if Path(reference.removeprefix("oci:")).exists() else reference
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        Path(target).hardlink_to(source)
-    except OSError:  # another file system
-        shutil.copy2(source, target)

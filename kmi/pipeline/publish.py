@@ -75,8 +75,10 @@ def _tested(image: OciImage, built: Built, published: Published, site: Site) -> 
 
     def make(out: Path, step: Step) -> Mapping[str, object]:
         step.detail("pulling the image back")
+        scratch = out / "scratch"
+        scratch.mkdir()
         subject = references.parse(published.reference).pinned(image.digest)
-        layout = registry.pull(subject, out / "oci", image.id.arch)
+        layout = registry.pull(subject, scratch / "oci", image.id.arch)
         report = boot.check(
             layout.root,
             image.digest,
@@ -84,11 +86,11 @@ def _tested(image: OciImage, built: Built, published: Published, site: Site) -> 
             metadata=metadata,
             machines=tuple(Firmware(name) for name in metadata["firmware"].split()),
             acceleration=site.acceleration(image.id.arch),
-            scratch=out,
+            scratch=scratch,
             logs=site.log,
             step=step,
         )
-        shutil.rmtree(layout.root)
+        shutil.rmtree(scratch)
         if any(result.outcome is Outcome.FAILED for result in report.results):
             raise _Unsound(report)
         return {"report": report}

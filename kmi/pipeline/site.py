@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kmi import __version__
+from kmi.errors import KmiError
 from kmi.host.accel import Acceleration, probe
 from kmi.host.http import Http
 from kmi.host.store import Stage, Store, write_json
@@ -106,19 +108,28 @@ class Site:
             )
         )  # fmt: skip
 
-    def write_receipt(self, result: Mapping[str, object], tools: Mapping[str, str]) -> None:
-        """Write ``receipt.json``: every stage's inputs, outputs, digests and times, and the tools' versions."""
-        write_json(
-            self.receipt,
-            {
-                "kmi": __version__,
-                "began": encode(self.began),
-                "ended": encode(datetime.now(UTC)),
-                "tools": dict(tools),
-                "result": encode(dict(result)),
-                "stages": encode(self.records),
-            },
-        )
+    @contextmanager
+    def receipts(self, tools: Mapping[str, str]) -> Iterator[dict[str, object]]:
+        """Write ``receipt.json`` when the block ends, also when it fails: every stage's inputs, outputs, digests and
+        times, the tools' versions, and the result that the block fills in."""
+        result: dict[str, object] = {}
+        try:
+            yield result
+        except KmiError as error:
+            result["error"] = {"kind": type(error).__name__, "what": error.what, **dict(error.facts())}
+            raise
+        finally:
+            write_json(
+                self.receipt,
+                {
+                    "kmi": __version__,
+                    "began": encode(self.began),
+                    "ended": encode(datetime.now(UTC)),
+                    "tools": dict(tools),
+                    "result": encode(result),
+                    "stages": encode(self.records),
+                },
+            )
 
     def _before(self, image: str, name: str) -> Mapping[str, object] | None:
         """The inputs that the stage had in the last run that wrote a receipt here."""

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmi.errors import BuildError, NetworkError, UsageError, VerificationError
+from kmi.host import capability
 from kmi.host import run as host
 from kmi.model.digest import Digest
 from kmi.model.metadata import PREFIX
@@ -37,6 +39,12 @@ _SIGNING_CONFIG = {
 _TRUSTED_ROOT = {"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}
 _NO_SIGNATURE = 10
 """cosign's exit status where nothing refers to the image (cosign, cmd/cosign/errors/exit_codes.go)."""
+_REGISTRY = re.compile(
+    r"""\b(?:GET|HEAD|Get|Head)\ "?https?://      # go-containerregistry and net/http begin so, whatever went wrong
+    |dial\ tcp|timeout|\btls:\ |\bx509:\ |unexpected\ status\ code|\b(?:UNAUTHORIZED|DENIED|TOOMANYREQUESTS):\ """,
+    re.VERBOSE,
+)
+"""How cosign speaks of a registry that fails it: no word on any signature."""
 _TIMEOUT = 300.0
 _BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
 
@@ -67,11 +75,12 @@ def public_key(private: Path, password: str) -> str:
 
 def sign(reference: Reference, private: Path, password: str, tags: tuple[str, ...], log: Path | None = None) -> None:
     """Sign the image at a digest for its repository and ``tags``. BuildError if cosign fails, NetworkError if that is
-    because the registry does not answer.
+    because the registry does not answer, HostError if cosign is too old.
 
     Calls for one digest must be serialised: a registry without the referrers API keeps the list in a tag that
     cosign reads, changes and writes back.
     """
+    capability.cosign()
     with environment(password) as env:
         folder = Path(env["HOME"])
         config, root = folder / "signing-config.json", folder / "trusted-root.json"
@@ -106,9 +115,11 @@ def signatures(reference: Reference, key: Path, log: Path | None = None) -> tupl
     """Every signature of the image at a digest that verifies with the public ``key``; none is an empty tuple.
 
     Attestations of other types by the same key are left out, and so is what does not name the digest. UsageError if
-    the key file is none, NetworkError if the registry fails, VerificationError if cosign's answer is not understood.
+    the key file is none, HostError if cosign is too old, NetworkError if the registry fails, VerificationError if
+    cosign refuses what it finds or its answer is not understood.
     """
     fingerprint(key)
+    capability.cosign()
     argv: list[str | Path] = [
         "cosign",
         "verify",
@@ -122,13 +133,28 @@ def signatures(reference: Reference, key: Path, log: Path | None = None) -> tupl
     if result.status == 0:
         return _parse(result.stdout, reference)
     if result.status == _NO_SIGNATURE or "no matching" in result.stderr or "no signatures found" in result.stderr:
-        registry.raw_manifest(reference)  # cosign says the same of an image that is not there
+        _readable(reference)
         return ()
-    said = (result.stderr.strip().splitlines() or ["nothing"])[-1]
-    if "dial tcp" in said or "timeout" in said:
-        raise NetworkError("cosign cannot read the signatures", got=said, where=reference, log=log)
+    said = (result.stderr.strip().splitlines() or ["nothing"])[-1].removeprefix("error during command execution: ")
+    if _REGISTRY.search(said):
+        raise NetworkError(
+            "cosign cannot read the signatures",
+            got=said,
+            where=reference,
+            hint=f"check the network and the login (`cosign login {reference.host}`)",
+            log=log,
+        )
     registry.raw_manifest(reference)
     raise VerificationError("cosign does not accept the signatures", got=said, where=reference, log=log)
+
+
+def _readable(reference: Reference) -> None:
+    """NetworkError if the registry keeps the image or its list of signatures from us: cosign then says that there are
+    none. The list's tag is the one of registries without the referrers API (distribution-spec, "Referrers Tag Schema").
+    """
+    registry.raw_manifest(reference)
+    if reference.digest:
+        registry.exists(reference.tagged(f"{reference.digest.algorithm}-{reference.digest.hex}"))
 
 
 def fingerprint(key: Path) -> Digest:

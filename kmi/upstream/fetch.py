@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,52 +26,76 @@ SIZE_CAP = 64 << 30
 
 
 def fetch(locked: Locked, *, store: Store, http: Http, step: Step) -> VerifiedImage:
-    """Download the image unless the cache has it; a cached one is hashed again.
+    """Download the image unless the cache has it; a cached one is hashed again, and replaced if it is damaged.
 
     NetworkError; VerificationError if the digest or the disk header is wrong (the bytes are then gone); HostError if
     the disk is full.
     """
     key = f"{locked.digest.algorithm}-{locked.digest.hex}"
     with store.lock(f"fetch-{key[:40]}", blocked=lambda: step.detail("another run is fetching it")):
-        image = _again(locked, store, step)
-        if image:
-            step.reuse(f"{locked.digest.algorithm}:{locked.digest.short}… in the cache")
-            return image
         folder = store.root / "partial"
         folder.mkdir(exist_ok=True)
         file = folder / f".unverified-{key}"
+        image = _again(locked, store, step)
+        if image:
+            partial.discard(file)  # of a process that was killed when all was done but this
+            step.reuse(f"{locked.digest.algorithm}:{locked.digest.short}… in the cache")
+            return image
         digest = _download(locked, file, http, step)
+        pulled = datetime.now(UTC).replace(microsecond=0)
+        # The pointer goes first: killed in between, kmi finds the whole partial file again, not a blob nobody knows.
+        _point(locked, store, digest, pulled)
         store.adopt(file, digest)
         partial.discard(file)
-        pulled = datetime.now(UTC).replace(microsecond=0)
-        write_json(_pointer(locked, store), {"sha256": digest.hex, "url": locked.url, "pulled_at": pulled.isoformat()})
         return _image(locked, store, digest, pulled)
 
 
 def cached(locked: Locked, store: Store) -> VerifiedImage | None:
-    """What an earlier ``fetch`` left, not hashed again: for stages that may not need the bytes at all."""
+    """What an earlier ``fetch`` left, not hashed again: for stages that may not need the bytes at all. None as well if
+    the disk's header was checked for another format than the manifest declares now."""
+    known = _known(locked, store)
+    if known is None or known.format != locked.format:
+        return None
+    return _image(locked, store, known.digest, known.pulled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A pointer whose blob exists: the file's SHA-256, when it came (UTC), and the format it was checked for."""
+
+    digest: Digest
+    pulled: datetime
+    format: str
+
+
+def _known(locked: Locked, store: Store) -> _Known | None:
     try:
         pointer = json.loads(_pointer(locked, store).read_text(encoding="utf-8"))
-        digest = Digest(algorithm="sha256", hex=pointer["sha256"])
-        pulled = datetime.fromisoformat(pointer["pulled_at"])
-    except (OSError, ValueError, KeyError, TypeError):
+        known = _Known(
+            digest=Digest(algorithm="sha256", hex=pointer["sha256"]),
+            pulled=datetime.fromisoformat(pointer["pulled_at"]),
+            format=str(pointer.get("format", "")),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    image = _image(locked, store, digest, pulled)
-    return image if image.path.exists() else None
+    return known if store.blob(known.digest).exists() else None
 
 
 def _again(locked: Locked, store: Store, step: Step) -> VerifiedImage | None:
     """The cached image if its bytes are still what they were; a damaged one is dropped and fetched anew."""
-    image = cached(locked, store)
-    if image is None:
+    known = _known(locked, store)
+    if known is None:
         return None
     try:
-        store.require(image.digest)
+        path = store.require(known.digest)
     except VerificationError as error:
+        _pointer(locked, store).unlink(missing_ok=True)
         step.note(f"{error.what}: fetching {locked.url} again")
         return None
-    guard.check(image.path, declared=locked.format)
-    return image
+    guard.check(path, declared=locked.format)
+    if known.format != locked.format:
+        _point(locked, store, known.digest, known.pulled)
+    return _image(locked, store, known.digest, known.pulled)
 
 
 def _download(locked: Locked, file: Path, http: Http, step: Step) -> Digest:
@@ -112,6 +137,14 @@ def _room(locked: Locked, file: Path) -> None:
             where=file.parent,
             hint="make room, or name another cache folder with --cache",
         )
+
+
+def _point(locked: Locked, store: Store, digest: Digest, pulled: datetime) -> None:
+    """Record which blob has the publisher's digest. The blob may be missing yet: a pointer alone proves nothing."""
+    write_json(
+        _pointer(locked, store),
+        {"sha256": digest.hex, "url": locked.url, "format": locked.format, "pulled_at": pulled.isoformat()},
+    )
 
 
 def _pointer(locked: Locked, store: Store) -> Path:

@@ -129,8 +129,66 @@ def test_a_flipped_bit_in_the_cache_is_found_and_mended(site: Site) -> None:
     with image.path.open("r+b") as file:
         file.seek(300_000)
         file.write(b"\xff\x00\xff")
+    site.upstream.faults[f"/{NAME}"] = [Fault(cut=0)] * QUICK.attempts
+    with pytest.raises(NetworkError):
+        fetch(locked, store=site.store, http=site.http, step=site.step())
+    assert site.named() == [], "neither the damaged blob nor its pointer is left"
     again = fetch(locked, store=site.store, http=site.http, step=site.step())
     assert again.path.read_bytes() == site.disk
+
+
+class Killed(BaseException):
+    """Stands in for SIGKILL: nothing catches it."""
+
+
+@pytest.mark.parametrize("last", ["write_json", "adopt", "discard"])
+def test_a_kill_at_the_very_end_costs_no_download(site: Site, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    """Whichever of the last acts is the one that does not happen any more, the next run has the bytes."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    place = {"write_json": "kmi.upstream.fetch.write_json", "adopt": "kmi.host.store.Store.adopt",
+             "discard": "kmi.upstream.fetch.partial.discard"}[last]  # fmt: skip
+    locked = site.resolve()
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(place, killed)
+        fetch(locked, store=site.store, http=site.http, step=site.step())
+    assert (cached(locked, site.store) is not None) == (last == "discard"), "a pointer alone is nothing"
+    site.upstream.requests.clear()
+    image = fetch(locked, store=Store(site.store.root), http=site.http, step=site.step())
+    assert image.path.read_bytes() == site.disk
+    assert sum(get.sent for get in site.upstream.gets(f"/{NAME}")) == 0
+    assert site.unverified() == []
+    assert cached(locked, site.store) == image
+
+
+def test_a_manifest_that_declares_another_format_is_not_served_from_the_cache(site: Site) -> None:
+    locked = site.resolve()
+    first = fetch(locked, store=site.store, http=site.http, step=site.step())
+    other = replace(locked, format="raw")
+    assert cached(other, site.store) is None
+    site.upstream.requests.clear()
+    with pytest.raises(VerificationError) as caught:
+        fetch(other, store=site.store, http=site.http, step=site.step())
+    assert caught.value.got == "the signature of qcow2"
+    assert cached(other, site.store) is None
+    assert cached(locked, site.store) == first
+    assert site.upstream.requests == []
+
+
+def test_a_pointer_without_a_format_is_looked_at_again(site: Site) -> None:
+    locked = site.resolve()
+    first = fetch(locked, store=site.store, http=site.http, step=site.step())
+    pointer = site.store.root / "locked" / f"sha512-{locked.digest.hex}.json"
+    known = json.loads(pointer.read_text())
+    assert known.pop("format") == "qcow2"
+    pointer.write_text(json.dumps(known))
+    assert cached(locked, site.store) is None
+    site.upstream.requests.clear()
+    assert fetch(locked, store=site.store, http=site.http, step=site.step()) == first
+    assert cached(locked, site.store) == first
+    assert site.upstream.requests == []
 
 
 def test_a_damaged_pointer_counts_for_nothing(site: Site) -> None:

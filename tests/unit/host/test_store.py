@@ -99,3 +99,27 @@ def test_files_are_whole_or_the_old_ones(tmp_path: Path) -> None:
     assert path.read_text() == before
     assert [p.name for p in path.parent.iterdir()] == ["r.json"]
     assert canonical({"b": 1, "a": "ü"}) == '{"a":"ü","b":1}'.encode()
+
+
+@pytest.mark.parametrize("broken", ["", "{", None])
+def test_a_stage_that_a_power_cut_broke_is_made_again(tmp_path: Path, broken: str | None) -> None:
+    store = Store(tmp_path)
+    receipt = store.stage("s", {}, make).path / "receipt.json"
+    receipt.unlink() if broken is None else receipt.write_text(broken)
+    assert not store.stage("s", {}, make).reused
+    assert store.stage("s", {}, make).reused
+
+
+def test_a_damaged_file_goes_with_its_stage_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    bad, good = store.stage("s", {"a": 1}, make), store.stage("s", {"a": 2}, make)
+    store.drop(bad.path / "out")
+    assert not bad.path.exists()
+    assert good.path.exists()
+    blob = store.blob(hash_file(good.path / "out"))
+    other = blob.with_name("f" * 64)
+    for file in (blob, other):
+        file.write_text("x")
+    store.drop(blob)
+    assert not blob.exists()
+    assert other.exists()
