@@ -2,36 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kmi.errors import BuildError
 from kmi.host.guestfs import Appliance
 
 _SECTOR = 512
-_TAIL = 2048 * _SECTOR
+_MIB = 1024**2
+_TAIL = _MIB
 """Kept free behind the last partition for the backup GPT (33 sectors) and alignment."""
+
+_EXT = frozenset({"ext2", "ext3", "ext4"})
+_GROWABLE = _EXT | {"xfs", "btrfs"}
 
 
 def make_room(guest: Appliance, root: str, room: int) -> None:
-    """Grow the mounted root until ``room`` bytes are free. BuildError if its partition cannot grow."""
-    stat = guest.statvfs("/")
-    missing = room - stat["bavail"] * stat["bsize"]
+    """Grow the mounted root until ``room`` bytes are free in it, where there are fewer.
+
+    ``root`` is what inspection calls the operating system's root. parted(8) refuses to resize a partition in use, so
+    everything is unmounted for it and mounted again as inspection says. BuildError if the partition cannot grow.
+    """
+    missing = _missing(guest, room)
     if missing <= 0:
         return
-    number, disk = guest.part_to_partnum(root), guest.part_to_dev(root)
+    kind, device = guest.vfs_type(root), guest.mountable_device(root)
+    if kind not in _GROWABLE or device not in guest.list_partitions():
+        raise BuildError(
+            "the root file system cannot grow",
+            expected=f"{', '.join(sorted(_GROWABLE))} right on a partition",
+            got=f"{kind} on {device}",
+        )
+    # Not ``guest.mountpoints()``: it knows no subvolumes, and no second mount of the same device.
+    points: Mapping[str, str] = guest.inspect_get_mountpoints(root)
+    end = _new_end(guest, device, missing)
+    guest.umount_all()
+    _resize(guest, device, end)
+    if kind in _EXT:
+        guest.e2fsck(device, correct=True)  # resize2fs demands it
+        guest.resize2fs(device)
+    for path in sorted(points, key=len):
+        guest.mount(points[path], path)
+    if kind == "xfs":
+        guest.xfs_growfs("/")
+    elif kind == "btrfs":
+        guest.btrfs_filesystem_resize("/")
+    missing = _missing(guest, room)
+    if missing > 0:
+        raise BuildError("the disk is too small for the recipe", expected=f"{missing} more bytes free in {root}")
+
+
+def _missing(guest: Appliance, room: int) -> int:
+    stat = guest.statvfs("/")
+    return room - int(stat["bavail"] * stat["bsize"])
+
+
+def _new_end(guest: Appliance, device: str, missing: int) -> int:
+    """The last byte of the grown partition; nothing is changed yet."""
+    number, disk = guest.part_to_partnum(device), guest.part_to_dev(device)
     parts = guest.part_list(disk)
     part = next(part for part in parts if part["part_num"] == number)
-    end = part["part_end"] + missing
     if any(other["part_start"] > part["part_start"] for other in parts):
-        raise BuildError("the root partition cannot grow", expected="it is the last one on the disk", where=root)
-    if end > guest.blockdev_getsize64(disk) - _TAIL:
-        raise BuildError("the disk is too small for the recipe", expected=f"{missing} more bytes in {root}")
+        raise BuildError("the root partition cannot grow", expected="it is the last one on the disk", where=device)
+    limit = guest.blockdev_getsize64(disk) - _TAIL
+    if part["part_end"] + missing >= limit:
+        raise BuildError("the disk is too small for the recipe", expected=f"{missing} more bytes in {device}")
+    # A file system keeps some of what it gets to itself: ext4 up to 6 % for inodes and 5 % for root.
+    wanted = part["part_end"] + 1 + missing * 5 // 4
+    return int(min(-(-wanted // _MIB) * _MIB, limit // _MIB * _MIB) - 1)
+
+
+def _resize(guest: Appliance, device: str, end: int) -> None:
+    number, disk = guest.part_to_partnum(device), guest.part_to_dev(device)
     if guest.part_get_parttype(disk) == "gpt":
         guest.part_expand_gpt(disk)
-    kind = guest.vfs_type(root)
     guest.part_resize(disk, number, end // _SECTOR)
-    match kind:
-        case "xfs":
-            guest.xfs_growfs("/")
-        case "btrfs":
-            guest.btrfs_filesystem_resize("/")
-        case _:
-            guest.resize2fs(root)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,8 @@ from tests.e2e.trees import Tree, mounted
 ROOT = Path(__file__).parents[2]
 BUILDER = "kmi-builder-canary"
 """The builder's host name during the run, so that a trace of it in the disk is told from chance."""
+AGENT = "kmi-canary-apt-agent"
+"""What the builder's apt calls itself during the bootstrap: a harmless option of the kind that kmi passes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +65,12 @@ class Kmi:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One finished ``kmi run debian:12 --source bootstrap --to local``."""
+    """One finished ``kmi run debian:12 --source bootstrap --to local``, with the receipt as that run left it."""
 
     kmi: Kmi
     stdout: str
     stderr: str
+    receipt: dict[str, Any]
 
     @property
     def output(self) -> Path:
@@ -79,6 +85,17 @@ class Run:
         return found
 
 
+@contextmanager
+def apt_option(line: str) -> Iterator[None]:
+    """An option in this machine's own apt configuration, for a while: kmi's children inherit no ``APT_CONFIG``."""
+    path = Path("/etc/apt/apt.conf.d/zz-kmi-canary")
+    path.write_text(f"{line}\n")
+    try:
+        yield
+    finally:
+        path.unlink()
+
+
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The base image made of this machine's busybox."""
@@ -91,9 +108,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bootstrapped(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Run:
     """The main job on its embedded default."""
     kmi = Kmi(folder=tmp_path_factory.mktemp("run"))
-    result = kmi("run", "debian:12", "--source", "bootstrap", "--to", "local", "--base", base,
-                 "--distros", ROOT / "distros")  # fmt: skip
-    return Run(kmi=kmi, stdout=result.stdout, stderr=result.stderr)
+    with apt_option(f'Acquire::http::User-Agent "{AGENT}";'):
+        result = kmi("run", "debian:12", "--source", "bootstrap", "--to", "local", "--base", base,
+                     "--distros", ROOT / "distros")  # fmt: skip
+    receipt = json.loads((kmi.folder / "build" / "debian-12-amd64" / "receipt.json").read_text())
+    return Run(kmi=kmi, stdout=result.stdout, stderr=result.stderr, receipt=receipt)
 
 
 @pytest.fixture(scope="session")

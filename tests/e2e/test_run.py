@@ -25,7 +25,7 @@ def test_stderr_tells_what_happened_and_where_to_go_on(bootstrapped: Run) -> Non
 
 
 def test_both_firmwares_booted_what_the_registry_gave_back(bootstrapped: Run) -> None:
-    stages = json.loads((bootstrapped.output / "receipt.json").read_text())["stages"]
+    stages = bootstrapped.receipt["stages"]
     (test,) = (stage for stage in stages if stage["stage"] == "test")
     results = {(r["machine"], r["check"]): r["outcome"] for r in test["outputs"]["report"]["results"]}
     for machine in ("amd64/bios", "amd64/uefi"):
@@ -63,8 +63,7 @@ def test_a_stranger_verifies_with_the_reference_and_the_key(bootstrapped: Run, t
 
 
 def test_the_tags_name_the_index(bootstrapped: Run) -> None:
-    receipt = json.loads((bootstrapped.output / "receipt.json").read_text())
-    immutable, *moving = receipt["result"]["tags"]
+    immutable, *moving = bootstrapped.receipt["result"]["tags"]
     assert re.fullmatch(r"12-\d{8}-1", immutable)
     assert moving == ["12", "bookworm", "latest"]
     repository = bootstrapped.reference.partition("@")[0]
