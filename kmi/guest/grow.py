@@ -25,12 +25,12 @@ def make_room(guest: Appliance, root: str, room: int) -> None:
     missing = _missing(guest, room)
     if missing <= 0:
         return
-    kind, device = guest.vfs_type(root), guest.mountable_device(root)
-    if kind not in _GROWABLE or device not in guest.list_partitions():
+    kind, device = guest.vfs_type(root), _partition(guest, root)
+    if kind not in _GROWABLE or device is None:
         raise BuildError(
             "the root file system cannot grow",
             expected=f"{', '.join(sorted(_GROWABLE))} right on a partition",
-            got=f"{kind} on {device}",
+            got=f"{kind} on {root}",
         )
     # Not ``guest.mountpoints()``: it knows no subvolumes, and no second mount of the same device.
     points: Mapping[str, str] = guest.inspect_get_mountpoints(root)
@@ -54,6 +54,16 @@ def make_room(guest: Appliance, root: str, room: int) -> None:
 def _missing(guest: Appliance, room: int) -> int:
     stat = guest.statvfs("/")
     return room - int(stat["bavail"] * stat["bsize"])
+
+
+def _partition(guest: Appliance, root: str) -> str | None:
+    """The partition of /dev/sda1 or btrfsvol:/dev/sda1/subvolume (guestfs(3), mountable), None if it is on none.
+
+    ``mountable_device`` gives the appliance's own name for it (seen: libguestfs 1.48), which other calls may take for
+    another disk.
+    """
+    path = root.removeprefix("btrfsvol:") + "/"
+    return next((str(part) for part in guest.list_partitions() if path.startswith(f"{part}/")), None)
 
 
 def _new_end(guest: Appliance, device: str, missing: int) -> int:

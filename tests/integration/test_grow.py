@@ -1,7 +1,6 @@
 """Growing a root file system, in a real appliance: small disks that were given more space, as customise does it.
 
-A disk holds just enough for libguestfs to take it for an operating system. Each has an appliance of its own, as in
-customise: with several, Linux may name them in any order, and libguestfs 1.48 then mixes them up in its inspection.
+A disk holds just enough for libguestfs to take it for an operating system.
 """
 
 from __future__ import annotations
