@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from kmi.host.run import Background, run
+from kmi.host.run import run
 from kmi.model import metadata
 from kmi.model.digest import Digest
 from kmi.oci.layout import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Layout
+from tests.registry import registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,23 +26,8 @@ def kmi(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    storage = {"filesystem": {"rootdirectory": str(folder / "data")}}
-    config = {"version": 0.1, "log": {"level": "error"}, "storage": storage, "http": {"addr": address}}
-    (folder / "config.yml").write_text(json.dumps(config))
-    server = Background(["docker-registry", "serve", folder / "config.yml"], log=folder / "log")
-    try:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"http://{address}/v2/", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+    with registry(tmp_path_factory.mktemp("registry")) as address:
         yield address
-    finally:
-        server.stop()
 
 
 def image(layout: Layout, arch: str, labels: dict[str, str]) -> Descriptor:

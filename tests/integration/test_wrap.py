@@ -8,12 +8,9 @@ import io
 import json
 import os
 import shutil
-import socket
 import sys
 import tarfile
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,7 @@ from testcontainers.core.container import DockerContainer
 from kmi.cli import inspect
 from kmi.cli.context import Context
 from kmi.errors import NetworkError, VerificationError
-from kmi.host.run import Background, run
+from kmi.host.run import run
 from kmi.host.store import Store
 from kmi.host.ui import Reporter
 from kmi.model.digest import Digest
@@ -38,6 +35,7 @@ from kmi.oci.reference import Reference, parse
 from kmi.settings import Settings
 from kmi.wrap import base as bases
 from kmi.wrap import metadata_layer
+from tests.registry import registry as serving
 from tests.wrapping import LICENCE, ROOT, base_of, joined, local_base, qcow2, record, wrapped
 
 NATIVE = Arch.of_machine(os.uname().machine)
@@ -74,25 +72,8 @@ def index(room: Path, source: Path, base: Path) -> OciIndex:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """``host:port`` of a registry."""
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    storage = {"filesystem": {"rootdirectory": str(folder / "data")}}
-    settings = {"version": 0.1, "log": {"level": "error"}, "storage": storage, "http": {"addr": address}}
-    (folder / "config.yml").write_text(json.dumps(settings))
-    server = Background(["docker-registry", "serve", folder / "config.yml"], log=folder / "log")
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(f"http://{address}/v2/", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+    with serving(tmp_path_factory.mktemp("registry")) as address:
         yield address
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,18 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from kmi.host.run import Background
 from kmi.model.platform import Arch
 from kmi.model.spec import ImageId
 from kmi.model.stages import OciImage, OciIndex
 from kmi.oci.layout import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Layout
 from kmi.publish import keys
 from kmi.publish.keys import KeyPair
+from tests.registry import registry
 
 ROOT = Path(__file__).parents[3]
 Indexer = Callable[..., OciIndex]
@@ -37,25 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def host(folder: Path) -> Iterator[str]:
     """``host:port`` of a registry that knows nothing of kmi."""
-    address = f"127.0.0.1:{free_port()}"
-    config = {
-        "version": 0.1,
-        "log": {"level": "error"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-        "http": {"addr": address},
-    }
-    (folder / "config.yml").write_text(json.dumps(config))
-    server = Background(["docker-registry", "serve", folder / "config.yml"], log=folder / "log")
-    try:
-        for _ in range(300):
-            try:
-                fetch(address, "/v2/")
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.1)
+    with registry(folder) as address:
         yield address
-    finally:
-        server.stop()
 
 
 @pytest.fixture
