@@ -13,8 +13,7 @@ from kmi.host import doctor
 from kmi.host.http import Http
 from kmi.host.ui import duration
 from kmi.model.platform import Arch
-
-SOURCES = ("cloud-image", "bootstrap")
+from kmi.model.spec import SOURCES
 
 
 def add(verbs: Any, shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -29,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that ``build`` and ``run`` share."""
     parser.add_argument("selector", nargs="+", metavar="DISTRO[:RELEASE]", help="what to build; * matches any")
     parser.add_argument("--arch", help="an architecture, or all (default: this machine's)")
-    parser.add_argument("--source", choices=SOURCES, default="cloud-image",
+    parser.add_argument("--source", choices=SOURCES, default=SOURCES[0],
                         help="the publisher's cloud image, or a bootstrap from its package archive")  # fmt: skip
     parser.add_argument("--base", metavar="REF|LAYOUT", help="base image (default: UBI-micro)")
     parser.add_argument("--as-of", metavar="TEXT", help="date of the package archives (default: the ISO week)")

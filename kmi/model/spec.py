@@ -8,6 +8,10 @@ from enum import StrEnum
 
 from kmi.model.platform import Arch, Firmware
 
+CLOUD_IMAGE, BOOTSTRAP = "cloud-image", "bootstrap"
+SOURCES = (CLOUD_IMAGE, BOOTSTRAP)
+"""Where a disk may come from (``--source``), the default first."""
+
 
 class Tier(StrEnum):
     """How mature an image is, in order. ``kmi.policy.tiers`` says what each demands."""

@@ -19,7 +19,7 @@ from kmi.host.ui import Step, amount
 from kmi.model.codec import decode
 from kmi.model.digest import Digest
 from kmi.model.metadata import RECORDED_LATE, Metadata
-from kmi.model.spec import BuildArchives, ImageSpec
+from kmi.model.spec import BOOTSTRAP, BuildArchives, ImageSpec
 from kmi.model.stages import CustomDisk, Disk, Inventory, OciImage, OciIndex, VerifiedImage
 from kmi.pipeline.describe import describe
 from kmi.pipeline.handout import hand_out, holds
@@ -29,9 +29,6 @@ from kmi.wrap import base as wrap_base
 from kmi.wrap import image as wrap_image
 from kmi.wrap import metadata_layer
 from kmi.wrap.index import join
-
-CLOUD_IMAGE, BOOTSTRAP = "cloud-image", "bootstrap"
-SOURCES = (CLOUD_IMAGE, BOOTSTRAP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
