@@ -22,6 +22,7 @@ def broken(manifest: Manifest, path: Path) -> Iterator[Break]:
     yield from _releases(manifest)
     yield from _architectures(manifest)
     yield from _agent(manifest)
+    yield from _customize(manifest)
     yield from _trust(manifest)
     yield from _texts(manifest, path.parent)
 
@@ -54,6 +55,20 @@ def _agent(manifest: Manifest) -> Iterator[Break]:
         yield ("agent",), "an installed agent has a package and a service"
     if agent.state != "installed" and (agent.package or agent.service):
         yield ("agent", "state"), f"an agent that is {agent.state} has no package and no service"
+
+
+def _customize(manifest: Manifest) -> Iterator[Break]:
+    if manifest.customize == "full":
+        if manifest.customize_reason:
+            yield ("customize_reason",), "only a disk that is taken as it is (customize: none) needs a reason"
+        return
+    if not manifest.customize_reason:
+        yield ("customize",), "none needs a customize_reason"
+    if manifest.agent.state == "installed":
+        yield ("agent", "state"), "nothing is installed with customize: none, so upstream or absent is expected"
+    for name in ("packages", "upgrade", "enable", "files", "run", "room", "bootstrap"):
+        if getattr(manifest, name):
+            yield (name,), "nothing is done to the disk with customize: none"
 
 
 def _trust(manifest: Manifest) -> Iterator[Break]:

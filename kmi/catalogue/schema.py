@@ -146,6 +146,8 @@ class Manifest(_Strict):
     virtual_size: Size = 20 << 30
     cloud_image: CloudImage | None = None
     bootstrap: Bootstrap | None = None
+    customize: Literal["full", "none"] = "full"
+    customize_reason: Line | None = None
     packages: tuple[Package, ...] = ()
     upgrade: Literal["all", "security", "none"] | None = None
     enable: tuple[Line, ...] = ()

@@ -77,6 +77,6 @@ def _json(spec: ImageSpec) -> dict[str, object]:
         "init": spec.init,
         "user": spec.user,
         "agent": spec.agent,
-        "packages": list(spec.recipe.packages),
+        "packages": list(spec.recipe.packages) if spec.recipe else [],
         "end_of_life": spec.end_of_life.isoformat() if spec.end_of_life else None,
     }

@@ -14,6 +14,7 @@ from kmi.model.stages import CustomDisk, Disk
 
 VERSION = 1
 DISK = "disk.qcow2"
+_RAW = "unpacked.raw"
 _PARALLEL = "8"
 """Coroutines of the conversion. ``-W`` would let them write out of order, and the bytes would differ run by run."""
 
@@ -28,13 +29,14 @@ def finish(disk: CustomDisk, *, virtual_size: int, out: Path, log: Path, step: S
     if size > virtual_size:
         raise BuildError("the disk is larger than asked", expected=f"{virtual_size} bytes", got=f"{size} bytes")
     overlay, target = out / "overlay.qcow2", out / DISK
-    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", disk.format, "-b", disk.path, overlay, str(virtual_size)],
-        log=log)  # fmt: skip
-    _extend_table(disk, overlay, virtual_size, out, log)
+    raw = disk.path if disk.format == "raw" else _unpacked(disk, out, log)
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", raw, overlay, str(virtual_size)], log=log)
+    _extend_table(raw, overlay, virtual_size, out, log)
     step.watch(target, "compressing:")
     run(["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-c", "-m", _PARALLEL,
          "-o", "compression_type=zstd", overlay, target], log=log)  # fmt: skip
     overlay.unlink()
+    (out / _RAW).unlink(missing_ok=True)
     run(["qemu-img", "check", "-q", "-f", "qcow2", target], log=log)
     target.chmod(0o444)
     return Disk(
@@ -42,18 +44,25 @@ def finish(disk: CustomDisk, *, virtual_size: int, out: Path, log: Path, step: S
     )
 
 
-def _extend_table(disk: CustomDisk, overlay: Path, virtual_size: int, scratch: Path, log: Path) -> None:
+def _unpacked(disk: CustomDisk, out: Path, log: Path) -> Path:
+    """A sparse raw copy: the partition table is read from it."""
+    raw = out / _RAW
+    run(["qemu-img", "convert", "-f", disk.format, "-O", "raw", disk.path, raw], log=log)
+    return raw
+
+
+def _extend_table(raw: Path, overlay: Path, virtual_size: int, scratch: Path, log: Path) -> None:
     """Fit the partition table to the new size, in the overlay, through qemu-io."""
-    with disk.path.open("rb") as file:
+    with raw.open("rb") as file:
 
         def read(offset: int, length: int) -> bytes:
             file.seek(offset)
             return file.read(length)
 
         try:
-            patches = extended(read, virtual_size) if disk.format == "raw" else ()
+            patches = extended(read, virtual_size)
         except ValueError as error:
-            raise BuildError("the disk's partition table is damaged", got=error, where=disk.path) from error
+            raise BuildError("the disk's partition table is damaged", got=error, where=raw) from error
     for number, patch in enumerate(patches):
         part = scratch / f"patch-{number}"
         part.write_bytes(patch.data)

@@ -119,7 +119,8 @@ class LegalText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSpec:
-    """One image to build. ``where`` is the manifest's ``file:line`` for error messages; sizes are in bytes."""
+    """One image to build. ``where`` is the manifest's ``file:line`` for error messages; sizes are in bytes.
+    ``recipe`` is None where the publisher's disk is taken as it is, and ``untouched`` then says why."""
 
     id: ImageId
     title: str
@@ -128,7 +129,7 @@ class ImageSpec:
     default: bool
     cloud_image: CloudImage | None
     archive: PackageArchive | None
-    recipe: Recipe
+    recipe: Recipe | None
     firmware: tuple[Firmware, ...]
     user: str
     init: str
@@ -141,3 +142,4 @@ class ImageSpec:
     virtual_size: int
     end_of_life: date | None
     where: str
+    untouched: str = ""

@@ -52,19 +52,23 @@ def _image(spec: ImageSpec, *, source: str, as_of: str, site: Site) -> tuple[Oci
     else:
         image, archives = downloaded(spec, site), BuildArchives()
     custom, identity = _customized(spec, image, archives, as_of, site)
-    disk = _finished(spec, custom, identity, site)
+    disk = _finished(spec, image, custom, identity, site)
     return _wrapped(spec, custom, disk, as_of, site)
 
 
 def _customized(
     spec: ImageSpec, image: VerifiedImage, archives: BuildArchives, as_of: str, site: Site
 ) -> tuple[CustomDisk, str]:
+    recipe = spec.recipe
+    if recipe is None:
+        return _untouched(spec, image, site), str(image.digest)
+
     def make(out: Path, step: Step) -> Mapping[str, object]:
         doctor.room(site.store.root, doctor.ROOM)
         _prove(image, site)
         disk = guest.customize(
             image,
-            spec.recipe,
+            recipe,
             virtual_size=spec.virtual_size,
             archives=archives,
             mirrors=site.settings.package_mirrors,
@@ -81,7 +85,7 @@ def _customized(
         "version": guest.VERSION,
         "input": image.digest,
         "format": image.format,
-        "recipe": spec.recipe,
+        "recipe": recipe,
         "virtual_size": spec.virtual_size,
         "as_of": as_of,
     }
@@ -98,8 +102,25 @@ def _customized(
     return disk, outputs["identity"]
 
 
-def _finished(spec: ImageSpec, custom: CustomDisk, identity: str, site: Site) -> Disk:
+def _untouched(spec: ImageSpec, image: VerifiedImage, site: Site) -> CustomDisk:
+    """The publisher's disk as it is. What is in it stays unknown: nothing has opened it."""
+    with site.ui.step(str(spec.id), "customize") as step:
+        step.done(f"left out: {spec.untouched}")
+    site.record(spec.id, "customize", step, "", {}, {"left out": spec.untouched})
+    return CustomDisk(
+        id=spec.id,
+        path=image.path,
+        format=image.format,
+        origin=image.origin,
+        inventory=Inventory(os_release=(), kernels=(), packages=(), archives=()),
+        customizer="none",
+    )
+
+
+def _finished(spec: ImageSpec, image: VerifiedImage, custom: CustomDisk, identity: str, site: Site) -> Disk:
     def make(out: Path, step: Step) -> Mapping[str, object]:
+        if custom.path == image.path:
+            _prove(image, site)
         log = site.log / f"{spec.id}-finish.log"
         disk = disk_finish.finish(custom, virtual_size=spec.virtual_size, out=out, log=log, step=step)
         return {"digest": disk.digest, "size": disk.size, "virtual_size": disk.virtual_size}

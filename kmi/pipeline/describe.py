@@ -49,7 +49,7 @@ def describe(
         revision=revision,
         builder=f"kmi {__version__}",
         customizer=custom.customizer,
-        packages=" ".join(spec.recipe.packages),
+        packages=" ".join(spec.recipe.packages if spec.recipe else ()),
         as_of=as_of,
         kernel=" ".join(custom.inventory.kernels),
         firmware=" ".join(spec.firmware),

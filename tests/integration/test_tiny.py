@@ -1,0 +1,34 @@
+"""A disk that is taken as it is (``customize: none``) goes the whole way, and nothing claims to know what is in it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests import tiny
+from tests.registry import registry
+
+
+@pytest.mark.parametrize("form", ["raw", "qcow2"])
+def test_an_untouched_disk_is_built_published_and_reused(tmp_path, form):
+    (tmp_path / "registry").mkdir()
+    (tmp_path / "kmi").mkdir()
+    up = tiny.make(tmp_path / "upstream")
+    if form == "qcow2":
+        up.manifests["tiny"]["cloud_image"]["format"] = "qcow2"
+        up.publish("tiny", tiny.as_qcow2(up.disk()), cloud_image=up.manifests["tiny"]["cloud_image"])
+    with tiny.served(up.www) as mirrors, registry(tmp_path / "registry") as address:
+        kmi = tiny.Kmi(folder=tmp_path / "kmi", tiny=up, base=tiny.local_base(tmp_path), mirrors=mirrors)
+        first = kmi("run", "tiny", "--to", f"{address}/x")
+        assert first.returncode == 0, first.stderr
+        again = kmi("run", "tiny", "--to", f"{address}/x")
+        assert (again.returncode, again.stdout) == (0, first.stdout)
+        assert "amd64/bios login-prompt passed" in first.stderr
+        assert "left out: a boot sector has no file system" in first.stderr
+        receipt = json.loads((kmi.folder / "build/tiny-1-amd64/receipt.json").read_text())
+        stages = {stage["stage"]: stage for stage in receipt["stages"]}
+        assert stages["wrap"]["outputs"]["metadata"]["customizer"] == "none"
+        assert stages["wrap"]["outputs"]["metadata"]["packages"] == ""
+        assert all(stages[name]["reused"] for name in ("fetch", "finish", "wrap", "index", "test", "sign", "tag"))
+        assert stages["finish"]["outputs"]["virtual_size"] == 2 << 20
