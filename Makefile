@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 KMI := .venv/bin/kmi
 DEMO := build/demo
 
-.PHONY: help setup demo test unit lint bench clean
+.PHONY: help setup demo test test-all unit lint bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -17,6 +17,9 @@ demo: setup ## set up, then build, boot, sign and publish Debian 12 to the embed
 
 test: setup ## set up, then run the tests (under 45 minutes on 2 cores without KVM)
 	@sh hack/test.sh
+
+test-all: setup ## every test, and each fault and kill many times (hours); writes docs/faults.md
+	@sh hack/test-all.sh
 
 unit: setup ## the fast tests alone, without network
 	@unshare --net sh -c 'ip link set lo up; exec $(PYTHON) -m pytest -q tests/unit'

@@ -1,71 +1,32 @@
-"""What a manifest may say. The only importer of pydantic; unknown keys are errors, every value arrives as text."""
+"""What a manifest may say; every value arrives as text, unknown keys are errors. pydantic stays in this room."""
 
 from __future__ import annotations
 
 import json
-import re
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError
 
-from kmi.catalogue import placeholders
 from kmi.catalogue.document import Place
+from kmi.catalogue.fields import (
+    AbsolutePath,
+    Flag,
+    Line,
+    Mode,
+    Package,
+    Size,
+    Strict,
+    Template,
+    Url,
+    Word,
+)
+from kmi.catalogue.images import CloudImage, Trust
 from kmi.model.platform import Arch, Firmware
 from kmi.model.spec import Tier
 
-_UNITS = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
-
-def _line(text: str) -> str:
-    if any(ord(char) < 32 or ord(char) == 127 for char in text):
-        raise ValueError("one line without control characters is expected")
-    if text.startswith("-") or text != text.strip() or not text:
-        raise ValueError("text that is not empty, begins with no dash and has no space around it is expected")
-    return text
-
-
-def _url(text: str) -> str:
-    if re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?/[!-~]*", text) is None:
-        raise ValueError("an http or https URL with a path is expected")
-    return text
-
-
-def _size(text: object) -> object:
-    match = re.fullmatch(r"([0-9]{1,6}) ?(MiB|GiB|TiB)", text) if isinstance(text, str) else None
-    if match is None:
-        raise ValueError("a size such as 20GiB is expected (MiB, GiB or TiB)")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def _mode(text: object) -> object:
-    if not isinstance(text, str) or re.fullmatch(r"0[0-7]{3}", text) is None:
-        raise ValueError("permission bits such as 0644 are expected")
-    return int(text, 8)
-
-
-Line = Annotated[str, AfterValidator(_line)]
-Template = Annotated[Line, AfterValidator(placeholders.check)]
-Word = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=63)]
-Package = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9{][A-Za-z0-9+._/@:{}-]*$", max_length=200), AfterValidator(placeholders.check)
-]
-Url = Annotated[Line, AfterValidator(_url)]
-UrlTemplate = Annotated[Template, AfterValidator(lambda text: _url(re.sub(r"\{[a-z]+\}", "x", text)) and text)]
-Size = Annotated[
-    int, BeforeValidator(_size), WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,6} ?(MiB|GiB|TiB)$"})
-]
-Mode = Annotated[int, BeforeValidator(_mode), WithJsonSchema({"type": "string", "pattern": "^0[0-7]{3}$"})]
-Flag = Annotated[bool, WithJsonSchema({"type": "boolean"})]
-Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-F]{40}$", description="a full primary fingerprint")]
-AbsolutePath = Annotated[Line, Field(pattern=r"^/")]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LegalText(_Strict):
+class LegalText(Strict):
     """A licence or an agreement; its text lies in a file below ``distros/``."""
 
     name: Line
@@ -73,7 +34,7 @@ class LegalText(_Strict):
     file: Annotated[str, Field(pattern=r"^files/[a-z0-9][a-z0-9._-]*$")]
 
 
-class Agent(_Strict):
+class Agent(Strict):
     """The QEMU guest agent: installed by kmi (then package and service are due), upstream (there already) or absent."""
 
     state: Literal["installed", "upstream", "absent"] = "installed"
@@ -81,27 +42,7 @@ class Agent(_Strict):
     service: Line | None = None
 
 
-class Trust(_Strict):
-    """What proves the checksum document: openpgp with pinned fingerprints, or only the transport (tls-only)."""
-
-    kind: Literal["openpgp", "tls-only"]
-    fingerprints: tuple[Fingerprint, ...] = ()
-    key_url: UrlTemplate | None = None
-    signature: UrlTemplate | None = None
-
-
-class CloudImage(_Strict):
-    """The publisher's disk for download. ``checksums`` is the document that names its digest."""
-
-    kind: Literal["checksum-file"] = "checksum-file"
-    url: UrlTemplate
-    checksums: UrlTemplate
-    algorithm: Literal["sha256", "sha384", "sha512"]
-    format: Literal["qcow2", "raw"]
-    trust: Trust
-
-
-class Bootstrap(_Strict):
+class Bootstrap(Strict):
     """The publisher's signed package archive, and what makes a bootable disk of it."""
 
     kind: Literal["debian"]
@@ -111,24 +52,50 @@ class Bootstrap(_Strict):
     boot_packages: dict[Arch, tuple[Package, ...]]
 
 
-class GuestFile(_Strict):
+class GuestFile(Strict):
     path: AbsolutePath
     content: Annotated[str, Field(max_length=65536)]
     mode: Mode = 0o644
 
 
-class Release(_Strict):
-    """One release. ``version`` is the release's name in references and selectors."""
+class Waiver(Strict):
+    """A criterion that need not hold until a date, and why."""
+
+    criterion: Word
+    reason: Line
+    until: date
+
+
+class OwnDisk(Strict):
+    """A disk that the user brings (``--source byo --disk FILE``) because nobody may or does offer it for download."""
+
+    format: Literal["qcow2", "raw"]
+    where: Line
+
+
+class Release(Strict):
+    """One release. ``version`` is the release's name in references and selectors; what stands below ``end_of_life``
+    takes the place of the manifest's value for this release."""
 
     version: Word
     codename: Word = ""
     tier: Tier
     default: Flag = False
     architectures: Annotated[tuple[Arch, ...], Field(min_length=1)]
+    reason: Line | None = None
     end_of_life: date | None = None
+    successor: Word | None = None
+    user: Word | None = None
+    preference: Word | None = None
+    firmware: dict[Arch, Annotated[tuple[Firmware, ...], Field(min_length=1)]] | None = None
+    agent: Agent | None = None
+    packages: tuple[Package, ...] | None = None
+    cloud_image: CloudImage | None = None
+    trust: Trust | None = None
+    waivers: tuple[Waiver, ...] = ()
 
 
-class Manifest(_Strict):
+class Manifest(Strict):
     """One distro: what is common to its releases, and the releases."""
 
     distro: Word
@@ -141,9 +108,14 @@ class Manifest(_Strict):
     agent: Agent
     instancetype: Word
     preference: Word
-    preferences: dict[Arch, Word] = {}
+    preferences: dict[Arch, Word] = Field(default_factory=dict)
     firmware: dict[Arch, Annotated[tuple[Firmware, ...], Field(min_length=1)]]
     virtual_size: Size = 20 << 30
+    max_age: Annotated[int, Field(ge=1, le=3650)] | None = None
+    redistribution: Literal["allowed", "restricted"] = "allowed"
+    redistribution_policy: Url | None = None
+    arch_names: dict[Arch, Word] = Field(default_factory=dict)
+    own_disk: OwnDisk | None = None
     cloud_image: CloudImage | None = None
     bootstrap: Bootstrap | None = None
     customize: Literal["full", "none"] = "full"

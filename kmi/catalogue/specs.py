@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from kmi.catalogue import placeholders, schema
+from kmi.catalogue import images, placeholders, schema
 from kmi.model.platform import Arch
 from kmi.model.spec import (
+    BuildLookup,
     CloudImage,
     GuestFile,
     ImageId,
     ImageSpec,
     LegalText,
+    OwnDisk,
     PackageArchive,
     Recipe,
     Tier,
     Trust,
+    Waiver,
 )
 
 _UPGRADED = frozenset({Tier.PROPOSED, Tier.STABLE})
@@ -32,46 +35,75 @@ def specs(manifest: schema.Manifest, directory: Path, where: Callable[[int], str
     eula = _legal(manifest.eula, directory) if manifest.eula else None
     for number, release in enumerate(manifest.releases):
         for arch in release.architectures:
-            expand = partial(placeholders.expand, version=release.version, codename=release.codename, arch=arch.value)
-            yield ImageSpec(
-                id=ImageId(distro=manifest.distro, release=release.version, arch=arch),
-                title=f"{manifest.title} {release.version}",
-                codename=release.codename,
-                tier=release.tier,
-                default=release.default,
-                cloud_image=_cloud_image(manifest.cloud_image, expand) if manifest.cloud_image else None,
-                archive=_archive(manifest.bootstrap, arch, expand) if manifest.bootstrap else None,
-                recipe=_recipe(manifest, release, expand) if manifest.customize == "full" else None,
-                untouched=manifest.customize_reason or "",
-                firmware=manifest.firmware[arch],
-                user=manifest.user,
-                init=manifest.init,
-                agent=manifest.agent.state,
-                instancetype=manifest.instancetype,
-                preference=manifest.preferences.get(arch, manifest.preference),
-                documentation=manifest.documentation,
-                licence=licence,
-                eula=eula,
-                virtual_size=manifest.virtual_size,
-                end_of_life=release.end_of_life,
-                where=where(number),
-            )
+            yield _spec(manifest, release, arch, licence, eula, where(number))
 
 
-def _cloud_image(image: schema.CloudImage, expand: Expand) -> CloudImage:
-    trust = Trust(
-        kind=image.trust.kind,
-        fingerprints=image.trust.fingerprints,
-        key_url=expand(image.trust.key_url) if image.trust.key_url else None,
-        signature=expand(image.trust.signature) if image.trust.signature else None,
+def _spec(
+    manifest: schema.Manifest, release: schema.Release, arch: Arch, licence: LegalText, eula: LegalText | None, at: str
+) -> ImageSpec:
+    word = manifest.arch_names.get(arch, arch.value)
+    expand = partial(placeholders.expand, version=release.version, codename=release.codename, arch=word)
+    image = release.cloud_image or manifest.cloud_image
+    own = manifest.own_disk
+    return ImageSpec(
+        id=ImageId(distro=manifest.distro, release=release.version, arch=arch),
+        title=f"{manifest.title} {release.version}",
+        codename=release.codename,
+        tier=release.tier,
+        default=release.default,
+        cloud_image=_cloud_image(image, release.trust or image.trust, arch, expand) if image else None,
+        archive=_archive(manifest.bootstrap, arch, expand) if manifest.bootstrap else None,
+        own_disk=OwnDisk(format=own.format, where=own.where) if own else None,
+        recipe=_recipe(manifest, release, expand) if manifest.customize == "full" else None,
+        untouched=manifest.customize_reason or "",
+        firmware=(release.firmware or manifest.firmware)[arch],
+        user=release.user or manifest.user,
+        init=manifest.init,
+        agent=(release.agent or manifest.agent).state,
+        instancetype=manifest.instancetype,
+        preference=release.preference or manifest.preferences.get(arch, manifest.preference),
+        documentation=manifest.documentation,
+        licence=licence,
+        eula=eula,
+        redistribution=(manifest.redistribution_policy or "") if manifest.redistribution == "restricted" else "",
+        virtual_size=manifest.virtual_size,
+        end_of_life=release.end_of_life,
+        successor=release.successor or "",
+        reason=release.reason or "",
+        max_age=manifest.max_age,
+        waivers=tuple(Waiver(criterion=w.criterion, reason=w.reason, until=w.until) for w in release.waivers),
+        where=at,
     )
+
+
+def _cloud_image(image: images.CloudImage, trust: images.Trust, arch: Arch, expand: Expand) -> CloudImage:
+    """``{build}`` stays in the URLs: it is known only when the image is looked up."""
+    own = image.per_architecture.get(arch, images.Location())
     return CloudImage(
         kind=image.kind,
-        url=expand(image.url),
-        checksums=expand(image.checksums),
+        url=expand(own.url or image.url),
+        checksums=expand(own.checksums or image.checksums),
+        shape=image.shape,
+        item=expand(image.item) if image.item else None,
         algorithm=image.algorithm,
         format=image.format,
-        trust=trust,
+        build=_build(image.build, expand) if image.build else None,
+        trust=_trust(trust, own.signature or trust.signature, expand),
+    )
+
+
+def _build(build: images.Build, expand: Expand) -> BuildLookup:
+    return BuildLookup(kind=build.kind, name=expand(build.name), url=build.url and expand(build.url))
+
+
+def _trust(trust: images.Trust, signature: str | None, expand: Expand) -> Trust:
+    return Trust(
+        kind=trust.kind,
+        over=trust.over,
+        fingerprints=trust.fingerprints,
+        key_url=trust.key_url and expand(trust.key_url),
+        key=trust.key,
+        signature=signature and expand(signature),
     )
 
 
@@ -86,8 +118,9 @@ def _archive(archive: schema.Bootstrap, arch: Arch, expand: Expand) -> PackageAr
 
 def _recipe(manifest: schema.Manifest, release: schema.Release, expand: Expand) -> Recipe:
     """The manifest's packages and services with the guest agent's behind them."""
-    agent = manifest.agent
-    packages = (*manifest.packages, *((agent.package,) if agent.package else ()))
+    agent = release.agent or manifest.agent
+    own = release.packages if release.packages is not None else manifest.packages
+    packages = (*own, *((agent.package,) if agent.package else ()))
     return Recipe(
         packages=_once(expand(name) for name in packages),
         upgrade=manifest.upgrade or ("all" if release.tier in _UPGRADED else "none"),

@@ -41,23 +41,40 @@ class ImageId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """How the publisher's checksum document is proved.
+    """How the publisher's checksum document (``over`` checksums) or the image itself (``over`` image) is proved.
 
     ``kind`` is ``openpgp`` (then ``fingerprints`` holds full primary fingerprints, upper-case hexadecimal,
-    any of which may sign, ``key_url`` says where the publisher keeps the key, and ``signature`` the URL of a
-    detached signature, or none where the document itself is clear-signed) or ``tls-only``.
+    any of which may sign, and ``key_url`` says where the publisher keeps the key), ``minisign`` or ``signify`` (then
+    ``key`` is the public key, base64), or ``tls-only``. ``signature`` is the URL of a detached signature, none where
+    the document itself is clear-signed; it may hold ``{build}``.
     """
 
     kind: str
+    over: str = "checksums"
     fingerprints: tuple[str, ...] = ()
     key_url: str | None = None
+    key: str | None = None
     signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuildLookup:
+    """How the publisher's current build is found: ``kind`` names the module in kmi.upstream.builds, ``url`` what it
+    reads, and ``{build}`` in ``name`` stands for the build id."""
+
+    kind: str
+    name: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloudImage:
-    """A disk that the publisher offers for download, with a checksum document beside it. URLs are concrete;
-    ``kind`` names the module in kmi.upstream.sources."""
+    """A disk that the publisher offers for download, with a checksum document or an index that names its digest.
+
+    URLs are concrete but for ``{build}``; ``kind`` names the module in kmi.upstream.sources. ``shape`` says how the
+    checksum document is laid out: lines, sectioned, or bare (nothing but the digest). ``item`` is what to look up in
+    an index, and ``url`` then what the file's URL must begin with.
+    """
 
     url: str
     checksums: str
@@ -65,6 +82,9 @@ class CloudImage:
     format: str
     trust: Trust
     kind: str = "checksum-file"
+    shape: str = "lines"
+    item: str | None = None
+    build: BuildLookup | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +129,23 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnDisk:
+    """A disk that the user brings: its format, and a sentence on where to get it."""
+
+    format: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """A criterion that need not hold up to and including ``until``, and why."""
+
+    criterion: str
+    reason: str
+    until: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LegalText:
     """A licence or an end-user agreement: its name, where it stands, and its text."""
 
@@ -120,7 +157,9 @@ class LegalText:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSpec:
     """One image to build. ``where`` is the manifest's ``file:line`` for error messages; sizes are in bytes.
-    ``recipe`` is None where the publisher's disk is taken as it is, and ``untouched`` then says why."""
+    ``recipe`` is None where the publisher's disk is taken as it is, and ``untouched`` then says why. ``reason`` says
+    why an image is only planned, ``successor`` which release follows one past its end of life. ``max_age`` in days is
+    how long the publisher may be silent. ``redistribution`` is the URL of the policy that restricts it, or empty."""
 
     id: ImageId
     title: str
@@ -143,3 +182,9 @@ class ImageSpec:
     end_of_life: date | None
     where: str
     untouched: str = ""
+    own_disk: OwnDisk | None = None
+    reason: str = ""
+    successor: str = ""
+    max_age: int | None = None
+    redistribution: str = ""
+    waivers: tuple[Waiver, ...] = ()

@@ -16,7 +16,7 @@ from kmi.catalogue import load, schema
 from kmi.catalogue.document import SIZE_LIMIT, read
 from kmi.errors import UsageError
 from kmi.model.platform import Arch, Firmware
-from kmi.model.spec import ImageSpec, Tier
+from kmi.model.spec import BuildLookup, ImageSpec, Tier
 
 DISTROS = Path(__file__).parents[3] / "distros"
 GOOD = """\
@@ -171,6 +171,29 @@ def test_the_faults_of_every_file_are_told(folder: Path) -> None:
         ("files/acme.txt", "/etc/passwd", ":4: licence.file: "),
         ("package: qemu-guest-agent, ", "", ":7: agent: an installed agent has a package and a service"),
         ("agent: {", "agent: {state: absent, ", ":7: agent.state: an agent that is absent has no package"),
+        ("tier: preview", "tier: preview\n    reason: no disk yet", ":28: releases[1].reason: only a planned release"),
+        ("tier: preview", "tier: preview\n    successor: 9.9", ":28: releases[1].successor: '9.9' is not a release"),
+        (
+            "tier: preview",
+            "tier: preview\n    firmware: {arm64: [uefi]}",
+            ":28: releases[1].firmware: nothing for amd64",
+        ),
+        ("packages:", "redistribution: restricted\npackages:", ":19: redistribution: restricted goes together with"),
+        ("{arch}.qcow2", "{arch}-{build}.qcow2", ":14: cloud_image.url: nothing tells the {build}"),
+        ("/SUMS", "/{build}/SUMS", ":15: cloud_image.checksums: nothing tells the {build}"),
+        (
+            "algorithm:",
+            "build: {kind: listing, name: 'v{build}'}\n  algorithm:",
+            ":16: cloud_image.build.url: listing needs",
+        ),
+        ("algorithm:", "build: {kind: same-digest, name: x}\n  algorithm:", ":16: cloud_image.build.name: {build} is"),
+        ("algorithm:", "kind: coreos-stream\n  algorithm:", ":13: cloud_image.item: coreos-stream needs what to look"),
+        ("kind: tls-only", "kind: minisign", ":18: cloud_image.trust: minisign needs the public key"),
+        (
+            "kind: tls-only",
+            f"kind: openpgp, over: image, fingerprints: [{'A' * 40}]",
+            ":18: cloud_image.trust: a signature",
+        ),
         ("packages:", "customize_reason: why\npackages:", ":19: customize_reason: only a disk that is taken as it is"),
         ("packages:", "customize: none\npackages:", ":19: customize: none needs a customize_reason"),
         ("packages:", "customize: none\npackages:", ":7: agent.state: nothing is installed with customize: none"),
@@ -241,7 +264,10 @@ def test_a_planned_release_needs_no_source(folder: Path) -> None:
     start, end = GOOD.index("cloud_image:"), GOOD.index("packages:")
     without = GOOD[:start] + GOOD[end:]
     told = faults(folder, without)
-    assert told[0] == "distros/acme.yaml:17: releases[0].tier: a proposed release needs a cloud_image or a bootstrap"
+    assert (
+        told[0]
+        == "distros/acme.yaml:17: releases[0].tier: a proposed release needs a cloud_image, a bootstrap or an own_disk"
+    )
     planned = without.replace("proposed", "planned").replace("preview", "planned")
     assert {image.tier for image in specs(folder, planned)} == {Tier.PLANNED}
 
@@ -249,6 +275,34 @@ def test_a_planned_release_needs_no_source(folder: Path) -> None:
 def test_preferences_may_differ_by_architecture(folder: Path) -> None:
     images = specs(folder, GOOD.replace("preference: linux", "preference: linux\npreferences: {arm64: linux.efi}"))
     assert {image.id.arch: image.preference for image in images} == {Arch.AMD64: "linux", Arch.ARM64: "linux.efi"}
+
+
+def test_a_release_may_differ_from_the_rest(folder: Path) -> None:
+    text = GOOD.replace(
+        "    tier: preview\n",
+        "    tier: preview\n    user: other\n    preference: acme.old\n    firmware: {amd64: [uefi]}\n"
+        "    packages: [nano]\n"
+        f"    trust: {{kind: openpgp, fingerprints: [{'B' * 40}], key_url: 'https://acme.example/{{version}}.asc'}}\n",
+    ).replace("packages: [git, vim]", "arch_names: {amd64: x86_64}\npackages: [git, vim]")
+    new, _, old = specs(folder, text)
+    assert (old.user, old.preference, old.firmware) == ("other", "acme.old", (Firmware.UEFI,))
+    assert old.recipe and old.recipe.packages == ("nano", "qemu-guest-agent")
+    assert old.cloud_image and old.cloud_image.trust.key_url == "https://acme.example/24.04.asc"
+    assert old.cloud_image.url == "https://acme.example/24.04/-x86_64.qcow2"
+    assert (new.user, new.preference, new.firmware) == ("acme", "linux", (Firmware.BIOS,))
+    assert new.cloud_image and new.cloud_image.trust.kind == "tls-only"
+
+
+def test_the_build_stays_open_and_an_architecture_may_have_its_own_place(folder: Path) -> None:
+    text = GOOD.replace(
+        "  algorithm:",
+        "  build: {kind: listing, url: 'https://acme.example/{version}/', name: 'v{build}/'}\n"
+        "  per_architecture: {arm64: {url: 'https://acme.example/ports/{build}/{arch}.img'}}\n  algorithm:",
+    )
+    amd64, arm64, _ = specs(folder, text)
+    assert arm64.cloud_image and arm64.cloud_image.url == "https://acme.example/ports/{build}/arm64.img"
+    assert amd64.cloud_image and amd64.cloud_image.url == "https://acme.example/24.10/quick-amd64.qcow2"
+    assert amd64.cloud_image.build == BuildLookup(kind="listing", url="https://acme.example/24.10/", name="v{build}/")
 
 
 def test_files_for_the_guest(folder: Path) -> None:

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Every test, with each random fault and kill repeated under seeds of its own, and the report of what was injected.
+set -eu
+cd "$(dirname "$0")/.."
+mkdir -p build
+report=$PWD/build/faults.jsonl
+rm -f "$report"
+KMI_FAULT_REPEAT=${KMI_FAULT_REPEAT:-10} KMI_FAULT_REPORT=$report sh hack/test.sh
+exec .venv/bin/python hack/fault_report.py "$report" docs/faults.md
