@@ -14,3 +14,9 @@ CRITERIA: dict[str, str] = {
     SSH: "takes the default user's SSH key",
 }
 """Every check, in the order in which they run."""
+
+TRUST, UPSTREAM_CATALOG = "trust", "upstream-catalog"
+
+WAIVABLE = frozenset({CLOUD_INIT, UPSTREAM_CATALOG, TRUST})
+"""The only criteria (``kmi.policy.criteria``) that a manifest may waive, each to a date: the field's own two, and
+kmi's for publishers who sign nothing."""

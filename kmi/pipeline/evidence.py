@@ -1,0 +1,67 @@
+"""What is known of an image from its last run here: the receipt in its output folder, and its page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from kmi.model.codec import decode
+from kmi.model.spec import ImageSpec
+from kmi.model.stages import TestReport
+from kmi.policy import pages
+from kmi.policy.criteria import Case
+from kmi.settings import Settings
+
+
+def case(spec: ImageSpec, settings: Settings, today: date) -> Case:
+    """The case of one image, for ``kmi.policy.criteria.judge``. What cannot be read counts as never seen."""
+    stages = _stages(spec, settings.output)
+    metadata = stages.get("wrap", {}).get("metadata")
+    return Case(
+        spec=spec,
+        today=today,
+        record=metadata if isinstance(metadata, dict) else None,
+        results=_results(stages.get("test", {})),
+        signed="index and images, verified before tagging" if "tag" in stages else "",
+        page=page(spec.id.distro, settings),
+    )
+
+
+def page(distro: str, settings: Settings) -> pages.Page:
+    """The distro's page beside the catalogue."""
+    path = page_path(distro, settings.distros)
+    try:
+        return pages.read(f"docs/images/{path.name}", path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return pages.Page()
+
+
+def page_path(distro: str, distros: Path) -> Path:
+    return distros.parent / "docs" / "images" / f"{distro}.md"
+
+
+def _stages(spec: ImageSpec, output: Path) -> dict[str, Mapping[str, Any]]:
+    """The outputs of each stage of the newest receipt that has this image, by the stage's name."""
+    found: dict[str, Mapping[str, Any]] = {}
+    receipts = [output / folder / "receipt.json" for folder in (str(spec.id), spec.id.name)]
+    for receipt in sorted((path for path in receipts if path.exists()), key=lambda path: path.stat().st_mtime):
+        try:
+            rows = json.loads(receipt.read_text(encoding="utf-8"))["stages"]
+            found = {
+                row["stage"]: row["outputs"] if isinstance(row["outputs"], dict) else {}
+                for row in rows
+                if row["image"] in (str(spec.id), spec.id.name)
+            } or found
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def _results(outputs: Mapping[str, Any]) -> Any:
+    try:
+        return decode(TestReport, outputs["report"]).results
+    except (KeyError, ValueError, TypeError):
+        return None
