@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -15,10 +16,13 @@ from kmi.boot.agent import Agent, AgentError
 from kmi.boot.hardware import SOCKET_LIMIT, Hardware, argv
 from kmi.boot.qmp import Qmp
 from kmi.errors import BuildError
+from kmi.host.guarded import bequeath
 from kmi.host.run import Background
 
 _START_SECONDS = 30.0
 _LONGEST_SOCKET = "/serial.sock"
+_SHORT = Path("/tmp")  # noqa: S108 -- the folder in it is made by mkdtemp
+"""``TMPDIR`` leads into the cache (``kmi.host.guarded``), where paths are long."""
 
 
 class Machine:
@@ -101,9 +105,11 @@ class Machine:
 
 @contextmanager
 def sockets(scratch: Path) -> Iterator[Path]:
-    """A fresh folder for a machine's sockets: below ``scratch`` if their paths are short enough there, else below the
-    system's folder for temporary files. Gone at the end of the block."""
-    longest = len(str(scratch.absolute())) + len("/vm-01234567") + len(_LONGEST_SOCKET)
-    parent = scratch.absolute() if longest <= SOCKET_LIMIT else None
-    with tempfile.TemporaryDirectory(prefix="vm-", dir=parent, ignore_cleanup_errors=True) as folder:
+    """A fresh folder for a machine's sockets: below ``scratch`` if their paths are short enough there, else below
+    /tmp. Gone at the end of the block, and after a kill."""
+    longest = len(os.fsencode(scratch.absolute())) + len("/kmi-vm-01234567") + len(_LONGEST_SOCKET)
+    parent = scratch.absolute() if longest <= SOCKET_LIMIT else _SHORT
+    with tempfile.TemporaryDirectory(prefix="kmi-vm-", dir=parent, ignore_cleanup_errors=True) as folder:
+        if parent == _SHORT:
+            bequeath(Path(folder))
         yield Path(folder)

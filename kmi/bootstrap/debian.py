@@ -7,6 +7,8 @@ the sources that its own apt package documents as the default.
 
 from __future__ import annotations
 
+import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,15 +114,25 @@ def root_archive(
     log: Path,
     on_line: Callable[[str], None],
 ) -> None:
-    """Install the packages into a root file system and write it to ``target`` as a tar archive."""
+    """Install the packages into a root file system and write it to ``target`` as a tar archive. Unfinished work lies
+    beside it."""
+    scratch = target.with_suffix(".tmp")
+    scratch.mkdir()
+    scratch.chmod(0o1777)  # apt fetches as a user of its own
+    before, made = _confined(scratch) if os.geteuid() == 0 else ([], target)
     words = [f"--aptopt={option}" for option in archives.options]
     run(
-        ["mmdebstrap", "--variant=minbase", f"--architectures={arch.value}", f"--include={','.join(archive.packages)}",
-         "--skip=cleanup/apt/lists", "--format=tar", *words, archive.suite, target, "-"],
+        [*before, "mmdebstrap", "--variant=minbase", f"--architectures={arch.value}",
+         f"--include={','.join(archive.packages)}",
+         "--skip=cleanup/apt/lists", "--format=tar", *words, archive.suite, made, "-"],
+        env={"TMPDIR": "/tmp"},  # noqa: S108 -- by root a folder of ours; else a folder that mmdebstrap's users can reach
         stdin=("\n".join(archives.lines) + "\n").encode(),
         log=log,
         on_line=on_line,
     )  # fmt: skip
+    if made != target:
+        (scratch / made.name).replace(target)
+    shutil.rmtree(scratch)
 
 
 def releases(root: Path, keyring: str, *, scratch: Path) -> tuple[Release, ...]:
@@ -162,6 +174,19 @@ def configure(guest: Appliance, arch: Arch, hostname: str) -> tuple[str, ...]:
     guest.truncate("/etc/machine-id")
     guest.shell("set -eu\n" + "\n".join(_INSTALL_GRUB[arch]))
     return lines
+
+
+def _confined(scratch: Path) -> tuple[list[str | Path], Path]:
+    """What runs a command in mount and process namespaces of its own with ``scratch`` as its /tmp, and a file in there.
+
+    mmdebstrap as root mounts proc, sys and dev below its scratch folder. In a namespace of its own (private, as
+    unshare(1) makes it) the host never sees these mounts, and they go with the last process; and all processes go with
+    the first one, which dies with unshare. So a kill leaves a folder that can be removed, and nothing else. A /tmp is
+    what apt's user can reach, as a folder below root's home is not.
+    """
+    script = 'mount --bind "$0" /tmp && exec "$@"'
+    own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+    return [*own, "sh", "-c", script, scratch], Path("/tmp/root.tar")  # noqa: S108
 
 
 def _release(file: Path, keyring: str) -> Release:

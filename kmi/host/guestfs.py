@@ -9,49 +9,73 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from kmi.errors import BuildError, HostError, Interrupted
 from kmi.host.accel import Acceleration
-from kmi.host.run import TAIL_LINES, stopping
+from kmi.host.appliance import kept
+from kmi.host.guestconsole import GuestConsole
+from kmi.host.run import arm, stopping
+from kmi.host.sink import TAIL_LINES
+from kmi.host.space import hold
 from kmi.host.store import owned
 
 MEMORY = 1024
 """The appliance's memory in MiB; apt's resolver and initramfs generators need more than libguestfs's default."""
 
+LAUNCH_SECONDS = 600.0
+"""For building the appliance and booting it. Quiet hosts take some 5 s with KVM, 10 s to 40 s under emulation."""
+
 
 class Appliance:
     """A running appliance. Calls go to libguestfs by name; an error of libguestfs becomes a BuildError."""
 
-    def __init__(self, handle: Any, log: Path, worker: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, handle: Any, log: Path, worker: ThreadPoolExecutor, console: GuestConsole, disks: Sequence[Path] = ()
+    ) -> None:
         self._handle = handle
         self._worker = worker
+        self._console = console
+        self._disks = tuple(disk.parent for disk in disks)
+        self._thread = worker.submit(threading.get_native_id).result()
         self.log = log
-        self.pid: int | None = None
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._handle, name)
 
         def call(*args: object, **options: object) -> Any:
             # In a thread of its own, because Python cannot deliver a signal to a thread that is inside libguestfs.
-            future = self._worker.submit(method, *args, **options)
+            future, began = self._worker.submit(method, *args, **options), time.monotonic()
             try:
                 while not wait([future], timeout=0.5).done:
                     if stopping():
                         raise Interrupted("stopped")
+                    self._console.check(began)
+                    hold(self._disks)
+                    if name == "launch" and time.monotonic() > began + LAUNCH_SECONDS:
+                        raise BuildError("libguestfs: launch failed", got=f"nothing after {LAUNCH_SECONDS:g} s")
                 return future.result()
             except RuntimeError as error:
-                what, _, rest = str(error).partition(": ")
+                what, colon, rest = str(error).partition(": ")
+                got = rest or ("no message" if colon else what)
                 raise BuildError(
-                    f"libguestfs: {name} failed", got=rest or what, where=str(args)[:200], log=self.log
+                    f"libguestfs: {name} failed", got=got, where=str(args)[:200], log=self.log
+                ) from error
+            except UnicodeDecodeError as error:
+                got = f"{error.object[:200]!r}"
+                raise BuildError(
+                    f"libguestfs: {name} failed", expected="UTF-8", got=got, where=str(args)[:200], log=self.log
                 ) from error
             except BaseException:
-                self.kill()
+                while not wait([future], timeout=0.1).done:
+                    self.kill()
                 raise
 
         return call
@@ -70,26 +94,23 @@ class Appliance:
             last.append(line)
             on_line(line)
 
-        token = self.set_event_callback(_lines(both), _module().EVENT_APPLIANCE)
-        try:
-            return str(self.sh(f"exec >/dev/console 2>&1\nset -eu\n{script}"))
-        except BuildError as error:
-            tail = "\n           ".join(last)
-            got = f"{error.got}\n           {tail}"
-            raise BuildError("a command in the guest failed", got=got, log=self.log) from error
-        finally:
-            self.delete_event_callback(token)
+        with self._console.lines(both):
+            try:
+                return str(self.sh(f"exec >/dev/console 2>&1\nset -eu\n{script}"))
+            except BuildError as error:
+                got = "\n           ".join([str(error.got or error.what), *last])
+                raise BuildError("a command in the guest failed", got=got, log=self.log) from error
 
     def kill(self) -> None:
-        """End the appliance at once; the running call fails.
+        """End what libguestfs has started by now, the appliance or what builds it; the running call fails.
 
-        The process id was asked for at launch: while a call runs, libguestfs answers nothing else.
+        While a call runs, libguestfs answers nothing. So the kernel is asked what the thread of this handle has started
+        (proc(5), /proc/pid/task/tid/children).
         """
-        if self.pid is not None:
-            try:
-                os.kill(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        with suppress(FileNotFoundError):  # a kernel without CONFIG_PROC_CHILDREN: the call must end by itself
+            for pid in Path(f"/proc/self/task/{self._thread}/children").read_text(encoding="ascii").split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
 
 
 def bindings() -> str:
@@ -113,24 +134,30 @@ def appliance(
 
     ``cache`` holds the built appliance, ``log`` gets its console. HostError if it cannot be launched.
     """
+    arm()
     for folder in (cache / "appliance", log.parent):
         folder.mkdir(parents=True, exist_ok=True)
     # One thread makes, uses and closes the handle: libguestfs keeps its error handler for each thread, and that of the
     # others prints to the terminal.
-    with log.open("a", encoding="utf-8", errors="replace") as file, ThreadPoolExecutor(1) as worker:
+    with log.open("ab") as file, ThreadPoolExecutor(1) as worker:
         handle = worker.submit(_module().GuestFS, python_return_dict=True).result()
         kinds = _module().EVENT_APPLIANCE | _module().EVENT_LIBRARY | _module().EVENT_WARNING
-        handle.set_event_callback(lambda _event, _handle, text, _array: file.write(text), kinds)
+        console = GuestConsole(file)
+        console.listen(handle._o, kinds)
         _configure(handle, acceleration, cache, network)
-        running = Appliance(handle, log, worker)
+        running = Appliance(handle, log, worker, console, disks)
         try:
             for disk in disks:
                 discard = "disable" if readonly else "besteffort"
                 handle.add_drive(str(disk), format=format, readonly=readonly, discard=discard, cachemode="unsafe")
-            _launch(running)
+            with kept(cache):
+                _launch(running)
             yield running
             running.umount_all()
             running.shutdown()
+        except BaseException:
+            running.kill()  # nobody uses a disk that was not finished, so it need not be flushed
+            raise
         finally:
             worker.submit(handle.close).result()
 
@@ -148,29 +175,15 @@ def _configure(handle: Any, acceleration: Acceleration, cache: Path, network: bo
 def _launch(running: Appliance) -> None:
     try:
         running.launch()
-        running.pid = running.get_pid()
     except BuildError as error:
         tail = running.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
         raise HostError(
             "the libguestfs appliance does not start",
+            expected=f"a running appliance within {LAUNCH_SECONDS:g} s",
             got="\n           ".join([str(error.got), *tail]),
             hint="`kmi doctor` checks it",
             log=running.log,
         ) from error
-
-
-def _lines(on_line: Callable[[str], None]) -> Callable[..., None]:
-    """A callback that cuts console chunks into lines."""
-    rest = ""
-
-    def feed(_event: int, _handle: int, text: str, _array: object) -> None:
-        nonlocal rest
-        *lines, rest = (rest + text).replace("\r", "\n").split("\n")
-        for line in lines:
-            if line.strip():
-                on_line(line)
-
-    return feed
 
 
 def _module() -> Any:

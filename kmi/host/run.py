@@ -1,8 +1,9 @@
 """The only place that starts programs.
 
 Every command is an argv list (no shell), runs without a terminal and in a cleaned environment, and dies with kmi
-even when kmi is killed (``PR_SET_PDEATHSIG``, prctl(2)). On failure the error carries the command, its exit status
-and the tail of what it printed, with the secrets blanked.
+even when kmi is killed: itself by ``PR_SET_PDEATHSIG`` (prctl(2)), what it started by the guardian
+(``kmi.host.guarded``). On failure the error carries the command, its exit status and the tail of what it printed, with
+the secrets blanked.
 """
 
 from __future__ import annotations
@@ -15,20 +16,23 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sh
 
 from kmi.errors import BuildError, HostError, Interrupted
+from kmi.host import guarded
+from kmi.host.guardian import MARK
+from kmi.host.sink import Sink, blanked
+from kmi.host.space import starved
 
-TAIL_LINES = 25
 _STOPPED = threading.Event()
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_KEPT = ("HOME", "PATH", "TMPDIR", "DOCKER_CONFIG", "DOCKER_HOST", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR",
+_KEPT = (MARK, "HOME", "PATH", "TMPDIR", "DOCKER_CONFIG", "DOCKER_HOST", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR",
          "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy",
          "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")  # fmt: skip
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -65,6 +69,7 @@ def run(
     stdin: bytes | None = None,
     log: Path | None = None,
     timeout: float | None = None,
+    stuck: Callable[[int], bool] | None = None,
     ok: tuple[int, ...] = (0,),
     on_line: Callable[[str], None] | None = None,
     secrets: Sequence[str] = (),
@@ -73,38 +78,52 @@ def run(
     """Run a program to its end.
 
     ``log`` gets the command line and everything it prints; ``on_line`` sees each line as it comes (both streams);
-    ``timeout`` is in seconds. Raises HostError if the program is not there, BuildError if its exit status is not in
-    ``ok`` or the time ran out.
+    ``timeout`` is in seconds; ``stuck``, asked with the process's id, ends it as the timeout does. Raises HostError if
+    the program is not there, BuildError if its exit status is not in ``ok`` or the time ran out.
     """
     words = [str(word) for word in argv]
-    out, err = _Sink(log, on_line, secrets), _Sink(log, on_line, secrets)
+    out, err = Sink(log, on_line, secrets), Sink(log, on_line, secrets)
     out.note(f"+ {shlex.join(words)}")
     process = _start(words, out, err, env=env, cwd=cwd, stdin=stdin)
     try:
-        status = _wait(process, timeout)
+        status = _wait(process, timeout, stuck)
     except BaseException:
         _kill_group(process.pid)
         raise
     finally:
         out.close()
         err.close()
+    if unlogged := out.failed or err.failed:
+        raise unlogged
     if status is not None and status in ok:
         return Result(status=status, stdout=out.text(), stderr=err.text())
     tail = "\n".join(err.tail() or out.tail())
+    if no_room := starved(words, tail, cwd):
+        raise no_room
     raise BuildError(
         f"{words[0]} {'ran out of time' if status is None else 'failed'}",
         expected=f"exit status {' or '.join(map(str, ok))}" + (f" within {timeout:g} s" if timeout else ""),
         got=f"{_describe(status)}\n{_indent(tail)}" if tail else _describe(status),
-        where=_redact(shlex.join(words), secrets),
+        where=blanked(shlex.join(words), secrets),
         hint=hint,
         log=log,
     )
+
+
+def arm() -> None:
+    """Put the run under guard, if it is one (``guarded``) and is not yet: before the first program starts."""
+    guarded.arm(_detached)
 
 
 def stop_all() -> None:
     """Have every program that another thread waits for end now; each wait raises Interrupted. There is no way back:
     for the end of a run, when Ctrl-C has reached the main thread and others still work."""
     _STOPPED.set()
+
+
+def restart() -> None:
+    """Let programs run again, once no other thread of the run is left: a crash report asks for their versions."""
+    _STOPPED.clear()
 
 
 def stopping() -> bool:
@@ -117,7 +136,7 @@ class Background:
 
     def __init__(self, argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None) -> None:
         words = [str(word) for word in argv]
-        self._sink = _Sink(log, None, ())
+        self._sink = Sink(log, None, ())
         self._sink.note(f"+ {shlex.join(words)}")
         self.log = log
         self._process = _start(words, self._sink, self._sink, env=env)
@@ -149,54 +168,10 @@ class Background:
         self._sink.close()
 
 
-class _Sink:
-    """Collects one stream: whole text, the last lines, the log file, the line callback."""
-
-    def __init__(self, log: Path | None, on_line: Callable[[str], None] | None, secrets: Sequence[str]) -> None:
-        self._parts: list[str] = []
-        self._last: deque[str] = deque(maxlen=TAIL_LINES)
-        self._on_line = on_line
-        self._secrets = tuple(secret for secret in secrets if secret)
-        self._lock = threading.Lock()
-        if log:
-            log.parent.mkdir(parents=True, exist_ok=True)
-        self._log = log.open("a", encoding="utf-8", errors="replace") if log else None
-
-    def note(self, line: str) -> None:
-        self._write(line + "\n")
-
-    def feed(self, chunk: str) -> None:
-        text = _redact(chunk, self._secrets)
-        self._parts.append(text)
-        self._write(text)
-        line = text.rstrip("\r\n").split("\r")[-1]
-        if line.strip():
-            self._last.append(line)
-            if self._on_line:
-                self._on_line(line)
-
-    def _write(self, text: str) -> None:
-        with self._lock:
-            if self._log and not self._log.closed:
-                self._log.write(_redact(text, self._secrets))
-                self._log.flush()
-
-    def text(self) -> str:
-        return "".join(self._parts)
-
-    def tail(self) -> list[str]:
-        return list(self._last)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._log:
-                self._log.close()
-
-
 def _start(
     words: list[str],
-    out: _Sink,
-    err: _Sink,
+    out: Sink,
+    err: Sink,
     *,
     env: Mapping[str, str] | None,
     cwd: Path | None = None,
@@ -206,6 +181,7 @@ def _start(
     path = which(words[0])
     if path is None:
         raise HostError(f"{words[0]} is not installed", hint="`kmi doctor` tells what is missing and what to install")
+    arm()
     return sh.Command(str(path))(
         *words[1:],
         _env=environment(env),
@@ -227,14 +203,21 @@ def _die_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _wait(process: sh.RunningCommand, timeout: float | None) -> int | None:
+def _detached(words: list[str], stdin: int) -> int:
+    """Start a Python program in a session of its own, with an empty environment and no output; returns its id."""
+    files: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
+    files += [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
+    return os.posix_spawn(sys.executable, [sys.executable, *words], {}, file_actions=files, setsid=True)
+
+
+def _wait(process: sh.RunningCommand, timeout: float | None, stuck: Callable[[int], bool] | None) -> int | None:
     """The exit status, negative for a signal; None if the time ran out (the process group is then killed)."""
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = 0.002
     while process.is_alive():
         if _STOPPED.is_set():
             raise Interrupted("stopped")
-        if deadline is not None and time.monotonic() > deadline:
+        if (deadline is not None and time.monotonic() > deadline) or (stuck and stuck(process.pid)):
             _kill_group(process.pid)
             return None
         time.sleep(pause)
@@ -266,13 +249,6 @@ def _describe(status: int | None) -> str:
     if status < 0:
         return f"signal {signal.Signals(-status).name}"
     return f"exit status {status}"
-
-
-def _redact(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return text
 
 
 def _indent(text: str) -> str:
