@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kmi.errors import BuildError, HostError
+from kmi.host.files import seal, unseal, write_json
 from kmi.host.run import run, which
-from kmi.host.store import write_json
 from kmi.model.platform import Arch
 
 KVM = Path("/dev/kvm")
@@ -51,7 +51,7 @@ def probe(arch: Arch, cache: Path) -> Acceleration:
     known = _recall(path, asked)
     if known is None:
         known = _try_kvm()
-        write_json(path, {"asked": asked, "answer": asdict(known)})
+        write_json(path, seal({"asked": asked, "answer": asdict(known)}))
     return known
 
 
@@ -139,7 +139,7 @@ def _question(arch: Arch) -> dict[str, object]:
 def _recall(path: Path, asked: dict[str, object]) -> Acceleration | None:
     """The kept answer to the same question; an unreadable file counts as none."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = unseal(path) or {}
         return Acceleration(**kept["answer"]) if kept["asked"] == asked else None
     except (OSError, ValueError, TypeError, KeyError):
         return None

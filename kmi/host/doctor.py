@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from kmi.errors import BuildError, HostError
 from kmi.host import accel, capability, guestfs
 from kmi.host.run import run, which
+from kmi.host.space import advice, look
 from kmi.host.ui import amount
 from kmi.model.platform import Arch
 
@@ -22,8 +22,6 @@ ROOM = 12 * 1024**3
 FLOOR = 1024**3
 """Bytes without which no run is begun. A rerun that finds everything in the cache needs no more; a stage that does
 write a disk asks ``room`` for what it needs."""
-
-_MORE_ROOM = "free some space at {}, or set --cache to a larger disk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +57,9 @@ NEEDS: tuple[Need, ...] = (
     _need("qemu-img", "converts and checks disks", "build boot", "qemu-utils"),
     _need("qemu-io", "writes the enlarged partition table", "build", "qemu-utils"),
     _need("gpgv", "checks publishers' signatures", "build", "gpgv"),
+    _need("minisign", "checks signatures of publishers who use it", "minisign", "minisign", "-v"),
+    _need("signify-openbsd", "checks OpenBSD's signatures", "signify", "signify-openbsd",
+          paths=("/usr/bin/signify-openbsd",)),
     _need("mmdebstrap", "bootstraps a root file system", "bootstrap", "mmdebstrap"),
     _need("sgdisk", "partitions a bootstrapped disk", "bootstrap", "gdisk"),
     _need("skopeo", "moves images by digest", "build publish boot", "skopeo"),
@@ -164,33 +165,28 @@ def _acceleration(cache: Path) -> Finding:
 
 def room(cache: Path, needed: int) -> None:
     """HostError unless the file system of the cache has ``needed`` bytes free: for a stage, right before it writes."""
-    folder, free = _free(cache)
-    if free < needed:
+    found = look(cache)
+    if found.free < needed:
         raise HostError(
             "the disk has too little room",
             expected=f"{amount(needed)} free",
-            got=f"{amount(free)} free",
-            where=folder,
-            hint=_MORE_ROOM.format(folder),
+            got=f"{amount(found.free)} free",
+            where=found.folder,
+            hint=advice(found, cache),
         )
 
 
 def _space(cache: Path) -> Finding:
-    folder, free = _free(cache)
+    found = look(cache)
+    free = found.free
     short = {"missing": f", needed: {amount(FLOOR)}", "note": f", an image may need {amount(ROOM)}", "ok": ""}
     state = "missing" if free < FLOOR else "note" if free < ROOM else "ok"
     return Finding(
         name="disk space",
         state=state,
-        detail=f"{amount(free)} free at {folder}{short[state]}",
-        remedy=_MORE_ROOM.format(folder),
+        detail=f"{amount(free)} free at {found.folder}{short[state]}",
+        remedy=advice(found, cache),
     )
-
-
-def _free(cache: Path) -> tuple[Path, int]:
-    """The cache folder, or what will hold it, and the bytes free there."""
-    folder = next(path for path in (cache, *cache.absolute().parents) if path.exists())
-    return folder, shutil.disk_usage(folder).free
 
 
 def _engine() -> Finding:

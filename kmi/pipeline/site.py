@@ -14,6 +14,8 @@ from kmi import __version__
 from kmi.errors import KmiError
 from kmi.host.accel import Acceleration, probe
 from kmi.host.http import Http
+from kmi.host.locks import locked
+from kmi.host.redact import redacted
 from kmi.host.store import Stage, Store, write_json
 from kmi.host.ui import Reporter, Step
 from kmi.model.codec import encode
@@ -38,13 +40,15 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One run for one release: where it works, where its result lies (``folder``), and what it has done so far."""
+    """One run for one release: where it works, where its result lies (``folder``), whether committed locks are passed
+    over (``unlocked``), and what it has done so far."""
 
     settings: Settings
     store: Store
     http: Http
     ui: Reporter
     folder: Path
+    unlocked: bool = False
     records: list[Record] = field(default_factory=list)
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -72,7 +76,7 @@ class Site:
         with self.ui.step(str(image), name) as step:
 
             def work(out: Path) -> Mapping[str, object]:
-                for line in changes(self._before(str(image), name), encoded):
+                for line in changes(self._before(str(image), name), redacted(encoded)):
                     step.note(f"{name} runs again: {line}")
                 return dict(encode(build(out, step)))
 
@@ -111,8 +115,14 @@ class Site:
     @contextmanager
     def receipts(self, tools: Mapping[str, str]) -> Iterator[dict[str, object]]:
         """Write ``receipt.json`` when the block ends, also when it fails: every stage's inputs, outputs, digests and
-        times, the tools' versions, and the result that the block fills in."""
+        times, the tools' versions, and the result that the block fills in. Others wait for the folder meanwhile."""
         result: dict[str, object] = {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        busy = lambda: self.ui.note(f"another kmi works in {self.folder}; waiting for it")  # noqa: E731
+        with locked(self.folder / ".lock", blocked=busy):
+            yield from self._recorded(result, tools)
+
+    def _recorded(self, result: dict[str, object], tools: Mapping[str, str]) -> Iterator[dict[str, object]]:
         try:
             yield result
         except KmiError as error:
@@ -121,14 +131,16 @@ class Site:
         finally:
             write_json(
                 self.receipt,
-                {
-                    "kmi": __version__,
-                    "began": encode(self.began),
-                    "ended": encode(datetime.now(UTC)),
-                    "tools": dict(tools),
-                    "result": encode(result),
-                    "stages": encode(self.records),
-                },
+                redacted(
+                    {
+                        "kmi": __version__,
+                        "began": encode(self.began),
+                        "ended": encode(datetime.now(UTC)),
+                        "tools": dict(tools),
+                        "result": encode(result),
+                        "stages": encode(self.records),
+                    }
+                ),
             )
 
     def _before(self, image: str, name: str) -> Mapping[str, object] | None:
@@ -140,6 +152,7 @@ class Site:
             return None
 
 
-def at(settings: Settings, store: Store, http: Http, ui: Reporter, release: Release) -> Site:
+def at(settings: Settings, store: Store, http: Http, ui: Reporter, release: Release, *, unlocked: bool = False) -> Site:
     """The site of one release of this run."""
-    return Site(settings=settings, store=store, http=http, ui=ui, folder=folder(settings.output, release))
+    where = folder(settings.output, release)
+    return Site(settings=settings, store=store, http=http, ui=ui, folder=where, unlocked=unlocked)

@@ -2,8 +2,9 @@
 
 It is no daemon: the kmi process that finds nobody at the address starts it, and it dies with that process even on
 SIGKILL. Every kmi process that uses it holds a shared lock on ``<cache>/registry/users.lock``; the one that started it
-waits at its end until it holds the lock alone, and only then stops it. Whoever comes in between waits for the lock and
-starts it anew. A registry that somebody else keeps at the address (another user's ``kmi registry``) is used as it is.
+waits at its end until it holds the lock alone, and only then stops it; a signal gives it some seconds for that
+(``kmi.cli.stops``). Whoever comes in between waits for the lock and starts it anew. A registry that somebody else keeps
+at the address (another user's ``kmi registry``) is used as it is.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import TextIO
 
 from kmi.errors import BuildError, HostError, NetworkError
+from kmi.host.cache import Damage
 from kmi.host.run import Background
 from kmi.host.store import write_text
+from kmi.publish import embedded_data
 from kmi.settings import LOCAL, Settings
 
 ADDRESS = "127.0.0.1:5050"
@@ -75,7 +78,7 @@ def serving(
     data(settings).mkdir(parents=True, exist_ok=True)
     with (folder / "users.lock").open("a") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        server = _start(folder, log)
+        server = _start(folder, log, note)
         try:
             yield server
         finally:
@@ -84,6 +87,7 @@ def serving(
                     _until_alone(users, note)
                 finally:
                     server.stop()
+                    embedded_data.remember(folder)
 
 
 def keep(settings: Settings, note: Note) -> None:
@@ -141,13 +145,27 @@ def answers() -> bool:
     )
 
 
-def _start(folder: Path, log: Path | None) -> Background | None:
-    """Start the registry unless it is up; None if it is. Its own log is that of its last start."""
+def check(settings: Settings) -> tuple[Damage, ...]:
+    """Hash all that the registry keeps, and drop what is damaged unless the registry is up."""
+    folder = settings.cache / "registry"
+    if not data(settings).is_dir():
+        return ()
+    with (folder / "start.lock").open("a") as starting:
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        return embedded_data.mend(folder, quick=False, drop=not answers())
+
+
+def _start(folder: Path, log: Path | None, note: Note | None = None) -> Background | None:
+    """Start the registry unless it is up; None if it is. What is damaged in it goes first. Its own log is that of its
+    last start."""
     own = folder / "registry.log"
     with (folder / "start.lock").open("a") as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
         if answers():
             return None
+        for damage in embedded_data.mend(folder, quick=True):
+            if note:
+                note(f"{damage.name} was damaged and is removed ({damage.what}); publish its image again")
         config = folder / "config.yml"
         write_text(config, _config(folder / "data"))
         own.unlink(missing_ok=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +17,8 @@ GIB = 1024**3
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch):
     def say(amount: int) -> None:
-        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=amount))
+        real = doctor.look
+        monkeypatch.setattr(doctor, "look", lambda folder: replace(real(folder), free=amount))
 
     return say
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from kmi.errors import HostError, NetworkError
-from kmi.host import headers, http
-from kmi.host.http import Http, Patience
+from kmi.host import headers, wire
+from kmi.host.http import Http
 from kmi.host.partial import Partial, discard
+from kmi.host.patience import Patience
 from tests.serving import Fault, File, Upstream, serving
 
 BODY = bytes(range(256)) * 4096
@@ -50,14 +51,13 @@ def test_a_document_comes_with_its_dates_and_a_user_agent(upstream: Upstream, cl
     url = upstream.put("/SUMS", b"hello")
     document = client.get(url)
     assert document.body == b"hello"
-    assert document.etag == '"one"'
     assert document.last_modified == datetime(2025, 2, 10, 20, 19, tzinfo=UTC)
     assert upstream.requests[0].headers["User-Agent"].startswith("kmi/")
 
 
 def test_head_tells_the_size_without_the_body(upstream: Upstream, client: Http) -> None:
     head = client.head(upstream.put("/disk", BODY))
-    assert (head.size, head.etag) == (len(BODY), '"one"')
+    assert (head.size, head.last_modified) == (len(BODY), datetime(2025, 2, 10, 20, 19, tzinfo=UTC))
     assert upstream.requests[0].method == "HEAD"
 
 
@@ -131,20 +131,12 @@ def test_a_redirect_to_a_local_file_is_refused(upstream: Upstream, client: Http)
     assert caught.value.expected == "https all the way"
 
 
-def test_plain_http_is_for_those_who_ask_for_it() -> None:
-    http._allowed("https://example.org/a", "https://cdn.example.net/a", plain=False)
-    http._allowed("http://example.org/a", "http://cdn.example.net/a", plain=True)
-    with pytest.raises(NetworkError) as caught:
-        http._allowed("https://example.org/a", "http://example.org/a", plain=False)
-    assert caught.value.got == "http: http://example.org/a"
-
-
 def test_a_mirror_stands_for_an_https_server(upstream: Upstream) -> None:
     upstream.put("/pub/SUMS", b"hello")
     client = Http(mirrors=(("https://publisher.invalid/", upstream.url + "/pub/"),), patience=QUICK)
     document = client.get("https://publisher.invalid/SUMS")
     client.close()
-    assert (document.body, document.url) == (b"hello", "https://publisher.invalid/SUMS")
+    assert document.body == b"hello"
 
 
 def test_nobody_at_home_is_a_network_error(client: Http) -> None:
@@ -193,7 +185,7 @@ def test_a_cut_download_goes_on_where_it_was(upstream: Upstream, client: Http, t
 
 def test_another_process_goes_on(upstream: Upstream, client: Http, tmp_path: Path) -> None:
     url = upstream.put("/disk", BODY, *[Fault(cut=100_000)] * QUICK.attempts)
-    with pytest.raises(NetworkError, match="IncompleteRead"):
+    with pytest.raises(NetworkError, match="was cut"):
         fetch(client, url, tmp_path / "p")
     later = Http(patience=QUICK)
     fetch(later, url, tmp_path / "p")
@@ -279,7 +271,7 @@ def test_endless_data_ends_at_the_cap(upstream: Upstream, client: Http, tmp_path
     url = upstream.put("/disk", BODY, Fault(chunked=chunked))
     with pytest.raises(NetworkError, match="too large"):
         client.download(url, tmp_path / "p", algorithms=("sha256",), size_cap=500_000)
-    assert (tmp_path / "p").stat().st_size < 500_000 + http.CHUNK + 1
+    assert (tmp_path / "p").stat().st_size < 500_000 + wire.CHUNK + 1
     assert len(upstream.gets("/disk")) == 1
 
 

@@ -1,0 +1,117 @@
+"""Files that are whole or not there, JSON that says by itself whether it is whole, and digests of contents."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from kmi.model.digest import Digest
+
+SEAL = "seal"
+"""The member of a sealed object that holds the SHA-256 of the rest."""
+
+_BLOCK = 64 * 1024
+_ZEROS = bytes(_BLOCK)
+_MAX_JSON = 64 << 20
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys and no spaces: the same value gives the same bytes on any machine."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write pretty JSON so that the file is either the old one or the whole new one."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file by temporary file and rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def seal(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with a digest of itself, for ``unseal``. ``value`` holds JSON values only."""
+    return {**value, SEAL: _digest_of(value)}
+
+
+def unseal(path: Path) -> dict[str, Any] | None:
+    """A sealed object of a file without its seal; None if there is no such file or a single bit of it differs."""
+    try:
+        with opened(path) as file:
+            value = json.loads(file.read(_MAX_JSON))
+        told = value.pop(SEAL)
+        return dict(value) if told == _digest_of(value) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE):
+            raise
+        return None
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file for reading. OSError for a symbolic link: nothing in the cache is one."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> Digest:
+    with path.open("rb") as file:
+        return Digest(algorithm=algorithm, hex=hashlib.file_digest(file, algorithm).hexdigest())
+
+
+def fingerprint(path: Path) -> str:
+    """``blocks:`` and the SHA-256 of a file's length and of each 64 KiB block that is not all zeros, with its number.
+
+    Holes are never read, so a sparse disk costs what it holds; a hole and written zeros count the same, so a copy has
+    the same fingerprint on any file system.
+    """
+    digest = hashlib.sha256()
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(size.to_bytes(8, "big"))
+        for number in _blocks(file.fileno(), size):
+            data = os.pread(file.fileno(), _BLOCK, number * _BLOCK)
+            if data != _ZEROS[: len(data)]:
+                digest.update(number.to_bytes(8, "big"))
+                digest.update(data)
+    return f"blocks:{digest.hexdigest()}"
+
+
+def sync(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _blocks(handle: int, size: int) -> Iterator[int]:
+    """The numbers of the blocks in which the file system keeps data, ascending (lseek(2), SEEK_DATA)."""
+    position, following = 0, 0
+    while position < size:
+        try:
+            start = os.lseek(handle, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                return
+            raise
+        position = os.lseek(handle, start, os.SEEK_HOLE)
+        first = max(following, start // _BLOCK)
+        following = max(first, -(-position // _BLOCK))
+        yield from range(first, following)
+
+
+def _digest_of(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()
