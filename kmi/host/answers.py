@@ -8,19 +8,17 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A whole answer and what the server says about it. ``url`` is the one that was asked for."""
+    """A whole answer, and the date that the server gives it."""
 
-    url: str
     body: bytes
     last_modified: datetime | None
-    etag: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What a server says about a file without sending it. ``size`` in bytes."""
+    """What a server says about a file without sending it. ``size`` in bytes; ``at`` is the URL that answered in the
+    end, after all redirects."""
 
-    url: str
     size: int | None
     last_modified: datetime | None
-    etag: str | None
+    at: str

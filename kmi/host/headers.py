@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -38,8 +39,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def validator(headers: Mapping[str, str]) -> str | None:
     """What If-Range may carry: a strong ETag, else the date of the file (13.1.5)."""
-    tag = headers.get("ETag")
-    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+    tag, date = headers.get("ETag", ""), headers.get("Last-Modified", "")
+    if _STRONG.fullmatch(tag):
+        return tag
+    return date if _moment(date) and _DATE.fullmatch(date) else None
+
+
+def continues(headers: Mapping[str, str], offset: int, known: str | None) -> bool:
+    """Whether a 206 goes on at ``offset`` of the version ``known``."""
+    return offset > 0 and start(headers) == offset and same_version(headers, known)
 
 
 def same_version(headers: Mapping[str, str], known: str | None) -> bool:
@@ -47,6 +55,11 @@ def same_version(headers: Mapping[str, str], known: str | None) -> bool:
     given = validator(headers)
     comparable = given is not None and known is not None and given.startswith('"') == known.startswith('"')
     return not comparable or given == known
+
+
+_STRONG = re.compile(r'"[!#-~]{0,256}"')
+"""An entity-tag (8.8.3) without W/, and of a length that a request can carry."""
+_DATE = re.compile(r"[A-Za-z0-9 ,:+-]{1,64}")
 
 
 def _number(text: str) -> int | None:
@@ -57,6 +70,6 @@ def _number(text: str) -> int | None:
 def _moment(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)

@@ -21,7 +21,8 @@ _READ = 1 << 20
 class Partial:
     """An unfinished download at ``path``; beside it ``<path>.validator`` names the version of the file it is part of.
 
-    Opening one that an earlier process left hashes what is there again: nothing on disk is taken on trust.
+    Opening one that an earlier process left hashes what is there again: nothing on disk is taken on trust. ``pieced``
+    is for the writer to set where the bytes come from more than one answer; ``restart`` takes it back.
     """
 
     def __init__(self, path: Path, algorithms: Sequence[str]) -> None:
@@ -31,6 +32,7 @@ class Partial:
         self._hashers = self._fresh()
         self.validator = self._recorded()
         self.offset = 0
+        self.pieced = False
         with self._room():
             # Unbuffered: what did not fit is then not written again by close().
             self._file = path.open("ab" if self.validator else "wb", buffering=0)
@@ -58,7 +60,7 @@ class Partial:
         """Begin again with another version of the file. The bytes go first: a stop in between leaves an empty file."""
         self._file.seek(0)
         self._file.truncate()
-        self._hashers, self.offset, self.validator = self._fresh(), 0, validator
+        self._hashers, self.offset, self.validator, self.pieced = self._fresh(), 0, validator, False
         if validator:
             with self._room():
                 write_json(self._sidecar, {"validator": validator})
@@ -82,7 +84,8 @@ class Partial:
                 "the disk is full",
                 got=f"{self.offset} bytes written",
                 where=self._path.parent,
-                hint="make room, or name another cache folder with --cache; the download goes on where it was",
+                hint="`kmi cache prune --max-size SIZE` makes room, or name another cache folder with --cache; the "
+                "download goes on where it was",
             ) from error
 
     def _fresh(self) -> list[hashlib._Hash]:

@@ -18,12 +18,14 @@ import pytest
 
 from kmi.catalogue import load, select
 from kmi.errors import NetworkError, UsageError, VerificationError
-from kmi.host.http import Http, Patience
+from kmi.host.files import seal, unseal, write_json
+from kmi.host.http import Http
+from kmi.host.patience import Patience
 from kmi.host.run import run
 from kmi.host.store import Store
 from kmi.host.ui import Reporter, Step
 from kmi.model.digest import Digest
-from kmi.model.spec import ImageSpec
+from kmi.model.spec import CloudImage, ImageSpec, Trust
 from kmi.model.stages import Locked
 from kmi.settings import Settings
 from kmi.upstream.fetch import cached, fetch
@@ -33,6 +35,10 @@ from tests.signing import Signer, signer
 
 ROOT = Path(__file__).parents[2]
 NAME = "debian-12-genericcloud-amd64.qcow2"
+LATEST = "https://cloud.debian.org/images/cloud/bookworm/latest/"
+LISTED = CloudImage(
+    url=LATEST + NAME, checksums=LATEST + "SHA512SUMS", algorithm="sha512", format="qcow2", trust=Trust(kind="tls-only")
+)
 QUICK = Patience(connect=2, stall=2, attempts=3, pause=0.01, longest=0.1)
 MODIFIED = datetime(2025, 2, 10, 20, 19, tzinfo=UTC)
 
@@ -60,10 +66,10 @@ class Site:
         self.folder = folder
         self.store = Store(folder / "cache")
         self.settings = Settings(cache=folder / "cache")
-        mirrors = (("https://cloud.debian.org/images/cloud/bookworm/latest/", upstream.url + "/"),)
+        mirrors = ((LATEST, upstream.url + "/"),)
         self.http = Http(mirrors=mirrors, patience=QUICK)
         self.reporter = Reporter(io.StringIO())
-        self.spec = select(load(ROOT / "distros"), ["debian:12"], "amd64")[0]
+        self.spec = replace(select(load(ROOT / "distros"), ["debian:12"], "amd64")[0], cloud_image=LISTED)
         upstream.put(f"/{NAME}", disk)
         self.sums(hashlib.sha512(disk).hexdigest())
 
@@ -96,7 +102,7 @@ def site(disk: bytes, tmp_path: Path) -> Iterator[Site]:
         made.http.close()
 
 
-def test_the_shipped_manifest_downloads_its_image(site: Site) -> None:
+def test_an_image_with_a_list_of_checksums_beside_it_is_downloaded(site: Site) -> None:
     locked = site.resolve()
     assert str(locked.digest) == "sha512:" + hashlib.sha512(site.disk).hexdigest()
     assert (locked.size, locked.build, locked.released_at) == (len(site.disk), "20250210", MODIFIED)
@@ -132,7 +138,8 @@ def test_a_flipped_bit_in_the_cache_is_found_and_mended(site: Site) -> None:
     site.upstream.faults[f"/{NAME}"] = [Fault(cut=0)] * QUICK.attempts
     with pytest.raises(NetworkError):
         fetch(locked, store=site.store, http=site.http, step=site.step())
-    assert site.named() == [], "neither the damaged blob nor its pointer is left"
+    assert not any(path.is_relative_to(site.store.root / "blobs") for path in site.named()), "the damaged blob is gone"
+    assert cached(locked, site.store) is None
     again = fetch(locked, store=site.store, http=site.http, step=site.step())
     assert again.path.read_bytes() == site.disk
 
@@ -181,9 +188,9 @@ def test_a_pointer_without_a_format_is_looked_at_again(site: Site) -> None:
     locked = site.resolve()
     first = fetch(locked, store=site.store, http=site.http, step=site.step())
     pointer = site.store.root / "locked" / f"sha512-{locked.digest.hex}.json"
-    known = json.loads(pointer.read_text())
-    assert known.pop("format") == "qcow2"
-    pointer.write_text(json.dumps(known))
+    known = unseal(pointer)
+    assert known and known.pop("format") == "qcow2"
+    write_json(pointer, seal(known))
     assert cached(locked, site.store) is None
     site.upstream.requests.clear()
     assert fetch(locked, store=site.store, http=site.http, step=site.step()) == first
@@ -292,6 +299,7 @@ server.serve_forever()
 CLIENT = """
 import sys
 from pathlib import Path
+from kmi.host.files import seal, unseal, write_json
 from kmi.host.http import Http
 Http().download(sys.argv[1], Path(sys.argv[2]), algorithms=("sha256",), size_cap=1 << 30)
 """
