@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import shutil
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kmi.disk import guard
-from kmi.errors import BuildError, VerificationError
+from kmi.disk import compression, guard, sparse
+from kmi.disk.archive import Archive, Member
+from kmi.errors import VerificationError
 from kmi.host.run import run
 from kmi.model.digest import Digest
+from kmi.oci.facts import packed
 from kmi.oci.layout import Descriptor, Layout
 
-_GZIP, _ZSTD, _QCOW2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"QFI\xfb"
+_QCOW2 = b"QFI\xfb"
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,8 @@ def locate(layout: Path, manifest: Digest, scratch: Path) -> LayerDisk:
     """Find the one regular file below ``disk/`` in the layers of ``manifest`` (KubeVirt: pkg/container-disk,
     ``GetImage``). Every blob is hashed before it is read, and the disk's header checked.
 
-    VerificationError if a digest differs, if there is not exactly one disk, or if the header is refused.
+    VerificationError if a digest differs, if a layer is no archive or a bomb, if there is not exactly one disk or it is
+    anything but a plain file, or if its header is refused. HostError if there is no room for a copy.
     """
     blobs = Layout(layout)
     layers = blobs.read_json(manifest).get("layers")
@@ -74,33 +75,25 @@ def overlay(disk: LayerDisk, target: Path) -> None:
 def _disks(blob: Path, copy: Path) -> Iterator[LayerDisk]:
     """The files below ``disk/`` in one layer. Compression goes by magic bytes, as in CDI (format-readers)."""
     with blob.open("rb") as file:
-        magic = file.read(4)
-    if magic == _ZSTD:
-        raise BuildError("the layer is compressed with zstd, which kmi cannot boot from yet", where=blob)
-    compressed = magic[:2] == _GZIP
-    try:
-        with (
-            gzip.open(blob) if compressed else blob.open("rb") as stream,
-            tarfile.open(fileobj=stream, mode="r:") as tar,
-        ):
-            for member in tar:
-                if not member.isfile() or not member.name.removeprefix("./").startswith("disk/"):
-                    continue
-                if member.issparse():
-                    raise VerificationError("the disk is a sparse tar member", expected="a regular file", where=blob)
-                if compressed:
-                    yield _copied(tar, member, copy)
-                else:
-                    yield _range(blob, member.offset_data, member.size)
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
-        raise VerificationError("a layer is not a tar archive", got=error, where=blob) from error
+        kind = packed(file.peek(8))
+        stream = file if kind == "none" else compression.unpacked(file, kind, where=blob)
+        archive = Archive(stream, where=blob)
+        for member in archive:
+            if not member.name.removeprefix("./").startswith("disk/") or member.kind == "directory":
+                continue
+            if member.kind != "file" or member.climbs:
+                got = f"{member.name!r}, a {member.kind}"
+                raise VerificationError("the disk is no plain file", expected="a regular file", got=got, where=blob)
+            if kind == "none":
+                yield _range(blob, member.offset, member.size)
+            else:
+                yield _copied(archive, member, copy)
+        while kind != "none" and stream.read(_CHUNK):  # the stream's checksum is at its end
+            pass
 
 
-def _copied(tar: tarfile.TarFile, member: tarfile.TarInfo, copy: Path) -> LayerDisk:
-    source = tar.extractfile(member)
-    assert source is not None  # a regular file
-    with source, copy.open("wb") as target:
-        shutil.copyfileobj(source, target, 1 << 20)
+def _copied(archive: Archive, member: Member, copy: Path) -> LayerDisk:
+    sparse.write(iter(lambda: archive.read(_CHUNK), b""), copy)
     return _range(copy, 0, member.size)
 
 

@@ -129,8 +129,8 @@ def _regular(facts: Facts) -> str | None:
 
 
 def _relative(facts: Facts) -> str | None:
-    absolute = [member.name for member in facts.members if member.name.startswith("/")]
-    return f"a member is named {absolute[0]}" if absolute else None
+    odd = [member.name for member in facts.members if member.name.startswith("/") or ".." in member.name.split("/")]
+    return f"a member is named {odd[0]}" if odd else None
 
 
 def _prefix(facts: Facts) -> str | None:
@@ -248,7 +248,8 @@ RULES: tuple[Rule, ...] = (
     _rule("no-folder", "disk/ holds no folder", "KubeVirt pkg/container-disk/container-disk.go, GetImage", _no_folder),
     _rule("regular", "the disk is a regular file", "KubeVirt pkg/virt-launcher/virtwrap/manager.go,"
           " findDiskFileInImageVolume", _regular),
-    _rule("relative", "member names are relative", "CDI pkg/importer/transport.go, prefix disk", _relative),
+    _rule("relative", "member names are relative and climb nowhere",
+          "CDI pkg/importer/transport.go, prefix disk", _relative),
     _rule("prefix", "no other path begins with disk", "CDI pkg/importer/transport.go, prefix disk", _prefix),
     _rule("alone", "the disk's layer holds nothing else", "kmi: the layer changes only with the disk", _alone, _WARN),
     _rule("readable", "uid 107 can read the disk", "KubeVirt user guide, containerDisk; CDI node pull", _readable),

@@ -1,33 +1,33 @@
 """What the containerDisk rules look at: one image, read from a layout in one pass over each of its layers.
 
 Nothing is unpacked. A layer is read as CDI reads it: decompression by magic bytes, not by media type
-(containerized-data-importer pkg/importer/format-readers.go).
+(containerized-data-importer pkg/importer/format-readers.go). It may be anybody's: what it unpacks to is bounded.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import importlib
-import tarfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedReader, RawIOBase
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, BinaryIO, cast
 
-from kmi.errors import HostError, VerificationError
+from kmi.disk import compression
+from kmi.disk.archive import Archive
+from kmi.errors import VerificationError
 from kmi.oci.layout import Descriptor, Layout
 
+LAYER_COMPRESSIONS = ("gz", "zst")
+"""What a layer may be packed with (image-spec, layer.md)."""
 _HEAD = 4096
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_MEMBER_LIMIT = 10_000
+"""Members whose name begins with ``disk``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """A tar member whose name begins with ``disk``. ``head`` holds a file's first 4096 bytes; ``kind`` is file,
-    directory or the tar type's name for anything else."""
+    directory or what else the archive says it is (``kmi.disk.archive``)."""
 
     name: str
     kind: str
@@ -86,8 +86,8 @@ class Facts:
 
 
 def gather(layout: Layout, image: Descriptor) -> Facts:
-    """Read one image manifest and everything below it. VerificationError if a layer is no tar stream or a manifest is
-    malformed or damaged; HostError for zstd layers where Python cannot read them."""
+    """Read one image manifest and everything below it. VerificationError if a layer is no tar stream or a bomb, or a
+    manifest is malformed or damaged."""
     raw = layout.read(image.digest)
     manifest = layout.read_json(image.digest)
     config = layout.read_json(Descriptor.of_json(manifest.get("config")).digest)
@@ -102,52 +102,37 @@ def _layer(layout: Layout, descriptor: Descriptor) -> LayerFacts:
         raise VerificationError("a layer is missing from the layout", expected=descriptor.digest, where=path)
     with path.open("rb", buffering=0) as file:
         stored = _Hashed(file)
-        with _unpacked(BufferedReader(stored), path) as stream:
-            content = _Hashed(cast(RawIOBase, stream))
-            try:
-                members, others = _members(cast(IO[bytes], content))
-                content.drain()
-                stored.drain()
-            except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-                raise VerificationError("a layer is no tar stream", got=error, where=path) from error
+        source = BufferedReader(stored, 1 << 20)
+        content = _Hashed(compression.unpacked(cast(BinaryIO, source), packed(source.peek(8)), where=path))
+        members, others = _members(content, path)
+        content.drain()
+        stored.drain()
     return LayerFacts(
         descriptor=descriptor, digest=stored.digest, diff_id=content.digest, members=tuple(members), others=others
     )
 
 
-def _members(stream: IO[bytes]) -> tuple[list[Member], int]:
+def packed(start: bytes) -> str:
+    """How a layer with these first bytes is compressed; ``none`` also for what no layer may be packed with."""
+    kind = compression.told(start)
+    return kind if kind in LAYER_COMPRESSIONS else "none"
+
+
+def _members(stream: _Hashed, where: object) -> tuple[list[Member], int]:
     members, others = [], 0
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for entry in archive:
-            name = entry.name + ("/" if entry.isdir() else "")
-            base = name.removeprefix("./").lstrip("/")
-            if not base.startswith("disk") or "/.wh." in f"/{base}":
-                others += bool(base)
-                continue
-            kind = "file" if entry.isreg() else "directory" if entry.isdir() else f"type {entry.type!r}"
-            file = archive.extractfile(entry) if entry.isreg() else None
-            head = file.read(_HEAD) if file else b""
-            members.append(Member(name=name, kind=kind, mode=entry.mode, uid=entry.uid, gid=entry.gid,
-                                  size=entry.size, head=head))  # fmt: skip
+    archive = Archive(stream, where=where)
+    for entry in archive:
+        name = entry.name.rstrip("/") + ("/" if entry.kind == "directory" else "")
+        base = name.removeprefix("./").lstrip("/")
+        if not base.startswith("disk") or "/.wh." in f"/{base}":
+            others += bool(base)
+            continue
+        head = archive.read(_HEAD) if entry.kind == "file" else b""
+        members.append(Member(name=name, kind=entry.kind, mode=entry.mode, uid=entry.uid, gid=entry.gid,
+                              size=entry.size, head=head))  # fmt: skip
+        if len(members) > _MEMBER_LIMIT:
+            raise VerificationError("too many disks in a layer", expected=f"at most {_MEMBER_LIMIT}", where=where)
     return members, others
-
-
-@contextmanager
-def _unpacked(stream: BufferedReader, path: Path) -> Iterator[IO[bytes]]:
-    magic = stream.peek(4)[:4]
-    kind = next((name for start, name in _MAGIC.items() if magic.startswith(start)), "")
-    if kind == "gzip":
-        with gzip.GzipFile(fileobj=stream) as unpacked:
-            yield cast(IO[bytes], unpacked)
-    elif kind == "zstd":
-        try:
-            zstd = importlib.import_module("backports.zstd")
-        except ImportError as error:
-            raise HostError("cannot read a zstd layer", where=path, hint="install backports.zstd") from error
-        with zstd.open(stream) as unpacked:
-            yield unpacked
-    else:
-        yield stream
 
 
 class _Hashed(RawIOBase):

@@ -7,9 +7,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from backports import zstd
 
 from kmi.boot import layerdisk
-from kmi.errors import BuildError, VerificationError
+from kmi.disk import compression
+from kmi.disk.compression import Cap
+from kmi.errors import VerificationError
 from kmi.model.digest import Digest
 
 RAW = bytes(range(256)) * 4096  # 1 MiB
@@ -128,6 +131,50 @@ def test_a_layer_that_is_no_archive_is_refused(tmp_path, data):
         layerdisk.locate(tmp_path, image(tmp_path, data), tmp_path)
 
 
-def test_zstd_is_named(tmp_path):
-    with pytest.raises(BuildError, match="zstd"):
-        layerdisk.locate(tmp_path, image(tmp_path, b"\x28\xb5\x2f\xfd" + bytes(100)), tmp_path)
+def test_a_zstd_layer_is_copied_out(tmp_path):
+    layer = zstd.compress(tar({"disk/": b"", "disk/disk.img": RAW}))
+    (tmp_path / "scratch").mkdir()
+    disk = layerdisk.locate(tmp_path, image(tmp_path, layer), tmp_path / "scratch")
+    assert (disk.offset, content(disk)) == (0, RAW)
+
+
+@pytest.mark.parametrize("name", ["disk/../../etc/passwd", "disk/.."])
+def test_a_disk_that_climbs_is_refused(tmp_path, name):
+    with pytest.raises(VerificationError, match="no plain file"):
+        layerdisk.locate(tmp_path, image(tmp_path, tar({name: RAW})), tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_a_disk_that_is_a_link_or_device_is_refused(tmp_path, kind):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo("disk/disk.img")
+        member.type, member.linkname = kind, "/dev/sda"
+        archive.addfile(member)
+    with pytest.raises(VerificationError, match="no plain file"):
+        layerdisk.locate(tmp_path, image(tmp_path, out.getvalue()), tmp_path)
+
+
+def small_cap(monkeypatch):
+    monkeypatch.setattr(compression, "Cap", lambda: Cap(free=2 << 20, ratio=10))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
+def test_a_bomb_behind_the_archives_end_is_refused(tmp_path, monkeypatch, pack):
+    layer = pack(tar({"disk/disk.img": RAW}) + bytes(16 << 20))
+    locate = layerdisk.locate
+    assert locate(tmp_path, image(tmp_path, layer), tmp_path).size == len(RAW)
+    small_cap(monkeypatch)
+    with pytest.raises(VerificationError, match="unpacks to too much"):
+        locate(tmp_path, image(tmp_path, layer), tmp_path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
+def test_a_disk_that_is_a_bomb_is_refused_and_leaves_nothing(tmp_path, monkeypatch, pack):
+    small_cap(monkeypatch)
+    layer = pack(tar({"disk/disk.img": bytes(16 << 20)}))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with pytest.raises(VerificationError, match="unpacks to too much"):
+        layerdisk.locate(tmp_path, image(tmp_path, layer), scratch)
+    assert list(scratch.iterdir()) == []

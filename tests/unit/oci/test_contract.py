@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backports import zstd
 
+from kmi.disk import compression
+from kmi.disk.compression import Cap
 from kmi.errors import VerificationError
 from kmi.host.store import Store
 from kmi.oci.contract import RULES, Severity, lint
@@ -137,6 +140,10 @@ CASES: dict[str, tuple[Image, dict[str, Severity]]] = {
         with_disk(FOLDER, member("disk/disk.qcow2", kind=tarfile.SYMTYPE, link="/etc/passwd")),
         {"regular": VIOLATION},
     ),
+    "climbing": (
+        with_disk(FOLDER, member("disk/../disk/disk.qcow2", QCOW2)),
+        {"relative": VIOLATION},
+    ),
     "absolute": (with_disk(FOLDER, member("/disk/disk.qcow2", QCOW2)), {"relative": VIOLATION}),
     "prefix": (Image(layers=((FOLDER, DISK), (member("disk-info.json", b"{}"),))), {"prefix": VIOLATION}),
     "file named disk": (
@@ -237,3 +244,16 @@ def test_an_image_of_kmi_breaks_no_rule_but_has_an_entrypoint(tmp_path: Path) ->
 def test_findings_carry_their_source() -> None:
     assert all(rule.source and rule.says for rule in RULES)
     assert len({rule.id for rule in RULES}) == len(RULES)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
+def test_a_layer_that_is_a_bomb_is_refused(
+    pack: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "Cap", lambda: Cap(free=1 << 20, ratio=10))
+    layout = Layout.create(tmp_path)
+    blob = layout.add_bytes(LAYER, pack(tar((FOLDER, DISK)) + bytes(8 << 20)))
+    config = layout.add_json(CONFIG, {})
+    manifest = layout.add_json(MANIFEST, {"config": config.to_json(), "layers": [blob.to_json()]})
+    with pytest.raises(VerificationError, match="unpacks to too much"):
+        lint(tmp_path, manifest.digest)
