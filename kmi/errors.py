@@ -7,6 +7,8 @@ instead, where (``file:line``, a URL or a stage), and what to do now. Libraries 
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -61,6 +63,17 @@ class UsageError(KmiError):
     exit_code = 2
 
 
+class FaultsError(UsageError):
+    """Everything that is wrong in the texts of a folder or a file, told at once. ``faults`` are pairs of ``file:line``
+    (or the file alone) and a sentence, in reading order."""
+
+    def __init__(self, what: str, faults: Sequence[tuple[str, str]]) -> None:
+        count = f"{len(faults)} errors" if len(faults) > 1 else "an error"
+        lines = "".join(f"\n  {where}: {message}" for where, message in faults)
+        super().__init__(f"{count} in {what}:{lines}", where=faults[0][0])
+        self.faults = tuple(faults)
+
+
 class InternalError(KmiError):
     """kmi is wrong: a broken invariant. The command line reports any foreign exception as one too."""
 
@@ -111,3 +124,33 @@ class ManyErrors(Exception):
     @property
     def exit_code(self) -> int:
         return max(error.exit_code for error in self.failures.values())
+
+    @property
+    def bugs(self) -> dict[str, InternalError]:
+        return {image: error for image, error in self.failures.items() if isinstance(error, InternalError)}
+
+
+_HOST = {
+    errno.ENOSPC: ("the disk is full", "`kmi cache prune` frees space; then run the same command again"),
+    errno.EDQUOT: ("the disk quota is used up", "`kmi cache prune` frees space; then run the same command again"),
+    errno.EROFS: ("the file system is read-only", None),
+    errno.EACCES: ("a file may not be opened", "check its owner and mode, or name another folder"),
+    errno.EPERM: ("this user may not do that", "check owner and mode, or name another folder"),
+    errno.EIO: ("the disk fails", "look at the kernel's log (`dmesg`)"),
+    errno.EMFILE: ("too many open files", "raise `ulimit -n`"),
+    errno.ENFILE: ("this machine has too many open files", None),
+    errno.EAGAIN: ("this machine has no more processes or threads to give", "raise `ulimit -u`"),
+}
+"""What the machine lacks and kmi is not to blame for, with what to do."""
+
+
+def foreign(error: Exception) -> KmiError:
+    """An exception that no room raised on purpose: the machine's fault by its errno, else a bug. It stays the cause."""
+    found: KmiError
+    if isinstance(error, OSError) and error.errno in _HOST:
+        what, hint = _HOST[error.errno]
+        found = HostError(what, got=error.strerror, where=error.filename, hint=hint)
+    else:
+        found = InternalError(f"{type(error).__name__}: {error}")
+    found.__cause__ = error
+    return found

@@ -1,7 +1,7 @@
 """Strict YAML: text, lists and mappings only, every value a string, and the line of everything.
 
 Strings, because a reader that guesses types makes ``24.10`` a number (24.1) and ``no`` a boolean. Anchors, aliases,
-tags, duplicate keys and second documents are refused: none is needed, each has surprised somebody.
+tags, directives, duplicate keys and second documents are refused: none is needed, each has surprised somebody.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import NoReturn
 
 import yaml
 
+from kmi import documents
+from kmi.documents import Fault, Unreadable, shown
+
 SIZE_LIMIT = 256 << 10
 """Bytes in a manifest."""
 
@@ -20,14 +23,6 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 Place = tuple[str | int, ...]
 """The way from the document's root to a value: keys and list positions."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Fault:
-    """Something wrong in a manifest, and the line (from 1) it is on."""
-
-    line: int
-    message: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,30 +43,28 @@ class Document:
         return self.lines.get(at, 1)
 
 
-class _Stop(Exception):
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.message)
-        self.fault = fault
-
-
 def read(data: bytes) -> Document:
     """Read one manifest. Never raises for what is in it: see ``faults``."""
-    document = Document()
+    document, text = Document(), ""
     try:
-        if len(data) > SIZE_LIMIT:
-            _stop(1, f"{len(data)} bytes; a manifest has at most {SIZE_LIMIT}")
-        text = data.decode("utf-8")
-        _Builder(document, yaml.parse(text, Loader=_LOADER)).document()
-    except UnicodeDecodeError as error:
-        document.faults.append(Fault(line=data[: error.start].count(b"\n") + 1, message="not UTF-8"))
-    except yaml.reader.ReaderError as error:
-        document.faults.append(Fault(line=1, message=f"not YAML: {error.reason} at position {error.position}"))
+        text = documents.text(data)
+        document.faults += documents.unseen(text)
+        if not document.faults:
+            _Builder(document, yaml.parse(text, Loader=_LOADER)).document()
+    except Unreadable as stopped:
+        document.faults.append(stopped.fault)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        document.faults.append(Fault(line=line, message=f"not YAML: {error.problem or error.context}"))
-    except _Stop as stopped:
-        document.faults.append(stopped.fault)
+        document.faults.append(Fault(line=line, message=f"not YAML: {_say(error, text.splitlines()[line - 1 : line])}"))
+    except yaml.YAMLError as error:
+        document.faults.append(Fault(line=1, message=f"not YAML: {shown(str(error))}"))
     return document
+
+
+def _say(error: yaml.MarkedYAMLError, line: list[str]) -> str:
+    if line and line[0].lstrip(" ").startswith("\t"):
+        return "a tab in the indentation; spaces are expected"
+    return str(error.problem or error.context)
 
 
 class _Builder:
@@ -83,8 +76,11 @@ class _Builder:
 
     def document(self) -> None:
         next(self._events)  # the stream's start
-        if isinstance(next(self._events), yaml.StreamEndEvent):
+        start = next(self._events)
+        if isinstance(start, yaml.StreamEndEvent):
             _stop(1, "empty")
+        if getattr(start, "version", None) or getattr(start, "tags", None):
+            _stop(1, "directives (%) are not used here")
         self._document.value = self._value(next(self._events), ())
         next(self._events)  # the document's end
         after = next(self._events)
@@ -96,7 +92,7 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             _stop(_line(event), "anchors and aliases (& and *) are not used here")
         if tag := getattr(event, "tag", None):
-            _stop(_line(event), f"tags are not used here: {tag}")
+            _stop(_line(event), f"tags are not used here: {shown(tag)}")
         if len(place) > _DEPTH_LIMIT:
             _stop(_line(event), f"more than {_DEPTH_LIMIT} levels")
         if isinstance(event, yaml.MappingStartEvent):
@@ -114,7 +110,7 @@ class _Builder:
                 _stop(_line(event), "a key is text")
             if key in found:
                 first = self._document.lines[*place, key]
-                message = f"{key}: given twice, first in line {first}"
+                message = f"{name(key)}: given twice, first in line {first}"
                 self._document.faults.append(Fault(line=_line(event), message=message))
             self._document.lines.setdefault((*place, key), _line(event))
             found[key] = self._value(next(self._events), (*place, key))
@@ -127,9 +123,14 @@ class _Builder:
         return found
 
 
+def name(key: str) -> str:
+    """A key for a message: as it is, or quoted if that would not be plain."""
+    return key if key.isascii() and key.isprintable() and 0 < len(key) <= 40 else shown(key)
+
+
 def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _stop(line: int, message: str) -> NoReturn:
-    raise _Stop(Fault(line=line, message=message))
+    raise Unreadable(message, line=line)

@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kmi.catalogue.fields import BuildTemplate, BuildUrl, Fingerprint, Line, Strict, UrlTemplate
+from kmi.catalogue.fields import (
+    BuildTemplate,
+    BuildUrl,
+    Fingerprint,
+    MemberName,
+    MinisignKey,
+    Strict,
+    Unique,
+    UrlTemplate,
+)
 from kmi.model.platform import Arch
 
 
@@ -16,9 +25,9 @@ class Trust(Strict):
 
     kind: Literal["openpgp", "minisign", "signify", "tls-only"]
     over: Literal["checksums", "image"] = "checksums"
-    fingerprints: tuple[Fingerprint, ...] = ()
+    fingerprints: Annotated[tuple[Fingerprint, ...], Unique] = ()
     key_url: UrlTemplate | None = None
-    key: Annotated[Line, Field(pattern=r"^RW[A-Za-z0-9+/]{54}$")] | None = None
+    key: MinisignKey | None = None
     signature: BuildUrl | None = None
 
 
@@ -27,12 +36,14 @@ class Build(Strict):
 
     same-digest: another line of the checksum document with the digest of a moving name. listing: the newest entry of
     the directory at ``url``. redirect: the place that ``url`` redirects to. side-file: the document at ``url``.
-    simplestreams and fedora-releases: those indexes at ``url``.
+    simplestreams and fedora-releases: those indexes at ``url``. ``containing`` is text that a build id has to hold,
+    for names in which more than the build varies: several variants of one disk, say.
     """
 
     kind: Literal["same-digest", "listing", "redirect", "side-file", "simplestreams", "fedora-releases"]
     url: UrlTemplate | None = None
     name: BuildTemplate
+    containing: BuildTemplate | None = None
 
 
 class Location(Strict):
@@ -41,11 +52,16 @@ class Location(Strict):
     url: BuildUrl | None = None
     checksums: BuildUrl | None = None
     signature: BuildUrl | None = None
+    build: Build | None = None
 
 
 class CloudImage(Strict):
     """The publisher's disk for download. ``checksums`` is the document (or index) that names its digest; where an
-    index also names the file, ``url`` is what its URL must begin with and ``item`` is what to look up there."""
+    index also names the file, ``url`` is what its URL must begin with and ``item`` is what to look up there.
+
+    ``compression`` and ``archive`` say what the disk is packed in, and ``member`` its name in the archive (default: the
+    only one that ends like a disk's); ``digest_of`` whether the digest is over the file or over the disk in it.
+    """
 
     kind: Literal["checksum-file", "debian-json", "coreos-stream", "oracle-template"] = "checksum-file"
     url: BuildUrl
@@ -53,7 +69,11 @@ class CloudImage(Strict):
     shape: Literal["lines", "sectioned", "bare"] = "lines"
     item: BuildTemplate | None = None
     algorithm: Literal["sha256", "sha384", "sha512"]
-    format: Literal["qcow2", "raw"]
+    format: Literal["qcow2", "raw", "vmdk"]
+    compression: Literal["none", "gz", "xz", "bz2", "zst"] = "none"
+    archive: Literal["tar"] | None = None
+    member: MemberName | None = None
+    digest_of: Literal["file", "content"] = "file"
     build: Build | None = None
     trust: Trust
     per_architecture: dict[Arch, Location] = Field(default_factory=dict)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from kmi.catalogue import document, faults, rules, schema
-from kmi.catalogue.document import Fault
+from kmi.catalogue import document, faults, legal, rules, schema
+from kmi.catalogue.parts import valid_parts
 from kmi.catalogue.specs import specs
-from kmi.errors import UsageError
+from kmi.documents import Fault, Unreadable, contents, place
+from kmi.errors import FaultsError, UsageError
 from kmi.model.spec import ImageSpec
+
+SUFFIX = ".yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,48 +26,90 @@ class Catalogue:
 
 
 def load(directory: Path) -> Catalogue:
-    """Read ``<directory>/*.yaml``. UsageError with every fault of every file, each with file and line."""
-    paths = sorted(directory.glob("*.yaml"))
-    if not paths:
-        raise UsageError(
-            "there are no manifests",
-            expected="<distro>.yaml",
-            where=directory,
-            hint="name the folder with --distros, or run kmi where it is",
-        )
+    """Read ``<directory>/*.yaml``. FaultsError with every fault of every file, each with file and line; UsageError
+    where there is nothing to read."""
+    try:
+        names = sorted(os.listdir(directory))  # noqa: PTH208 -- Path.glob keeps silent about what it cannot read
+    except OSError as error:
+        raise _nothing(directory, str(error.strerror)) from error
+    wanted = [directory / name for name in names if name.endswith((SUFFIX, ".yml")) and not name.startswith(".")]
+    if not wanted:
+        raise _nothing(directory, "no such file in it")
+    return load_files(wanted)
+
+
+def load_files(paths: Sequence[Path]) -> Catalogue:
+    """Read these manifests. FaultsError as ``load``."""
     found: list[ImageSpec] = []
     wrong: list[tuple[str, str]] = []
     for path in paths:
         images, bad = _manifest(path)
         found += images
-        wrong += [(f"{shown(path)}:{fault.line}", fault.message) for fault in sorted(bad)]
+        wrong += [(f"{place(path)}:{fault.line}", fault.message) for fault in faults.first(bad)]
+    wrong += _twins(found)
     if wrong:
-        lines = "".join(f"\n  {where}: {message}" for where, message in wrong)
-        count = f"{len(wrong)} errors" if len(wrong) > 1 else "an error"
-        raise UsageError(f"{count} in the manifests:{lines}", where=wrong[0][0])
+        raise FaultsError("the manifests", wrong)
     return Catalogue(specs=tuple(found))
 
 
-def shown(path: Path) -> str:
-    """As people and annotations want it: relative to the working directory where it lies below."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
+def _nothing(directory: Path, why: str) -> UsageError:
+    return UsageError(
+        "there are no manifests",
+        expected=f"<distro>{SUFFIX}",
+        got=why,
+        where=place(directory),
+        hint="name the folder with --distros, or run kmi where it is",
+    )
+
+
+def _twins(found: list[ImageSpec]) -> list[tuple[str, str]]:
+    """Two images of one name: ``a`` release ``1-2`` and ``a-1`` release ``2`` would share folders and caches."""
+    seen: dict[str, str] = {}
+    wrong = []
+    for spec in found:
+        first = seen.setdefault(str(spec.id), spec.where)
+        if first != spec.where:
+            wrong.append((spec.where, f"the image {spec.id} is also that of {first}"))
+    return wrong
 
 
 def _manifest(path: Path) -> tuple[list[ImageSpec], list[Fault]]:
+    if path.suffix != SUFFIX:
+        return [], [Fault(line=1, message=f"a manifest's name ends in {SUFFIX}")]
     try:
-        with path.open("rb") as file:
-            data = file.read(document.SIZE_LIMIT + 1)
-    except OSError as error:
-        return [], [Fault(line=1, message=f"cannot be read: {error.strerror}")]
-    read = document.read(data)
+        read = document.read(contents(path, document.SIZE_LIMIT))
+    except Unreadable as error:
+        return [], [error.fault]
     if read.value is None:
         return [], read.faults
     manifest, errors = schema.validate(read.value)
-    bad = [*read.faults, *faults.of_schema(errors, read)]
-    if manifest is not None:
-        bad += [faults.at(read, place, message) for place, message in rules.broken(manifest, path)]
-    if manifest is None or bad:
-        return [], bad
-    name = shown(path)
-    return list(specs(manifest, path.parent, lambda number: f"{name}:{read.line(('releases', number))}")), []
+    if manifest is None:
+        return [], [*read.faults, *faults.of_schema(errors, read), *_beside(errors, read, path)]
+    texts, unreadable = _texts(manifest, path.parent)
+    breaks = [*rules.broken(manifest, path), *unreadable]
+    if breaks or read.faults:
+        return [], [*read.faults, *(faults.at(read, place, message) for place, message in breaks)]
+    name = place(path)
+    return list(specs(manifest, texts, lambda number: f"{name}:{read.line(('releases', number))}")), []
+
+
+def _beside(errors: list[dict[str, Any]], read: document.Document, path: Path) -> list[Fault]:
+    """The rules that a manifest breaks beside its schema errors, as far as that can be told."""
+    if not isinstance(read.value, dict) or len(errors) > faults.LIMIT:
+        return []
+    parts = valid_parts(schema.Manifest, read.value)
+    breaks = [*rules.broken_parts(parts, path), *_texts(parts, path.parent)[1]]
+    return [faults.at(read, place, message) for place, message in breaks]
+
+
+def _texts(manifest: Any, directory: Path) -> tuple[dict[str, str], list[rules.Break]]:
+    found: dict[str, str] = {}
+    wrong: list[rules.Break] = []
+    for name in ("licence", "eula"):
+        named = getattr(manifest, name, None)
+        try:
+            if isinstance(named, schema.LegalText):
+                found[name] = legal.text(named, directory)
+        except Unreadable as error:
+            wrong.append(((name, "file"), str(error)))
+    return found, wrong

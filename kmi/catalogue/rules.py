@@ -1,17 +1,17 @@
-"""What a well-formed manifest must also hold: rules over several of its values; pure but for the files it names."""
+"""What a well-formed manifest must also hold: rules over several of its values; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kmi.catalogue.document import Place
-from kmi.catalogue.images import CloudImage, Trust
+from kmi.catalogue.images import Build, CloudImage, Trust
 from kmi.catalogue.schema import Manifest
+from kmi.documents import shown
 from kmi.model.spec import Tier
-
-TEXT_LIMIT = 1 << 20
-"""Bytes in a licence."""
 
 _INDEXED = frozenset({"debian-json", "coreos-stream", "oracle-template"})
 _ITEMS = frozenset({"coreos-stream", "oracle-template"})
@@ -21,38 +21,91 @@ Break = tuple[Place, str]
 
 def broken(manifest: Manifest, path: Path) -> Iterator[Break]:
     """Every rule that the manifest at ``path`` breaks: the place and a sentence."""
+    for rule in _RULES:
+        yield from rule(manifest)
+    yield from _name(manifest, path)
+
+
+def broken_parts(parts: Any, path: Path) -> Iterator[Break]:
+    """As ``broken``, of what ``valid_parts`` left: a rule ends where it needs a value that is not there."""
+    for rule in (*_RULES, partial(_name, path=path)):
+        try:
+            yield from rule(parts)
+        except AttributeError:
+            continue
+
+
+def _name(manifest: Manifest, path: Path) -> Iterator[Break]:
     if manifest.distro != path.stem:
-        yield ("distro",), f"the file is called {path.name}, so {path.stem!r} is expected"
-    yield from _releases(manifest)
-    yield from _architectures(manifest)
-    yield from _agent(manifest)
-    yield from _customize(manifest)
-    yield from _images(manifest)
-    yield from _texts(manifest, path.parent)
+        yield ("distro",), f"the file is called {shown(path.name)[1:-1]}, so {shown(path.stem)} is expected"
 
 
-def _releases(manifest: Manifest) -> Iterator[Break]:
-    defaults = [release.version for release in manifest.releases if release.default]
-    if len(defaults) != 1:
-        yield ("releases",), f"exactly one release is the default, not {', '.join(defaults) or 'none'}"
+def _default(manifest: Manifest) -> Iterator[Break]:
+    defaults = [number for number, release in enumerate(manifest.releases) if release.default]
+    if not defaults:
+        yield ("releases",), "exactly one release is the default, not none"
+    for number in defaults[1:]:
+        yield ("releases", number, "default"), "exactly one release is the default, not a second one"
+
+
+def _versions(manifest: Manifest) -> Iterator[Break]:
+    """A selector means one release by its version, and may mean several by a code name."""
     seen: set[str] = set()
     for number, release in enumerate(manifest.releases):
         if release.version in seen:
             yield ("releases", number, "version"), f"release {release.version} is listed twice"
         seen.add(release.version)
+    for number, release in enumerate(manifest.releases):
+        if release.codename in seen - {release.version}:
+            yield ("releases", number, "codename"), f"{release.codename} is the version of another release"
+        if release.successor and release.successor not in seen:
+            yield ("releases", number, "successor"), f"{release.successor!r} is not a release of this manifest"
+
+
+def _tiers(manifest: Manifest) -> Iterator[Break]:
+    for number, release in enumerate(manifest.releases):
         here: Place = ("releases", number)
         if release.tier is not Tier.PLANNED:
             if not (release.cloud_image or manifest.cloud_image or manifest.bootstrap or manifest.own_disk):
                 yield (*here, "tier"), f"a {release.tier} release needs a cloud_image, a bootstrap or an own_disk"
             if release.reason:
                 yield (*here, "reason"), "only a planned release needs a reason"
-        if release.trust and not (release.cloud_image or manifest.cloud_image):
-            yield (*here, "trust"), "there is no cloud_image to prove"
+
+
+def _loose_trust(manifest: Manifest) -> Iterator[Break]:
     for number, release in enumerate(manifest.releases):
-        if release.successor and release.successor not in seen:
-            yield ("releases", number, "successor"), f"{release.successor!r} is not a release of this manifest"
+        if release.trust and not (release.cloud_image or manifest.cloud_image):
+            yield ("releases", number, "trust"), "there is no cloud_image to prove"
+
+
+def _redistribution(manifest: Manifest) -> Iterator[Break]:
     if (manifest.redistribution == "restricted") != bool(manifest.redistribution_policy):
         yield ("redistribution",), "restricted goes together with a redistribution_policy"
+
+
+def _codenames(manifest: Manifest) -> Iterator[Break]:
+    """``{codename}`` of a release without one would leave a gap: in a URL, or before a dash that makes it an option."""
+    for number, release in enumerate(manifest.releases):
+        used = [
+            name
+            for name in ("cloud_image", "bootstrap", "packages", "agent")
+            if "{codename}" in str(getattr(release, name, None) or getattr(manifest, name))
+        ]
+        if used and not release.codename:
+            yield ("releases", number), f"a codename is expected, because {used[0]} uses {{codename}}"
+
+
+def _files(manifest: Manifest) -> Iterator[Break]:
+    seen: set[str] = set()
+    for number, file in enumerate(manifest.files):
+        if file.path in seen:
+            yield ("files", number, "path"), f"{file.path} is written twice"
+        seen.add(file.path)
+
+
+def _sizes(manifest: Manifest) -> Iterator[Break]:
+    if manifest.room >= manifest.virtual_size:
+        yield ("room",), "less than the virtual_size is expected"
 
 
 def _architectures(manifest: Manifest) -> Iterator[Break]:
@@ -69,11 +122,12 @@ def _architectures(manifest: Manifest) -> Iterator[Break]:
 
 
 def _agent(manifest: Manifest) -> Iterator[Break]:
-    agent = manifest.agent
-    if agent.state == "installed" and not (agent.package and agent.service):
-        yield ("agent",), "an installed agent has a package and a service"
-    if agent.state != "installed" and (agent.package or agent.service):
-        yield ("agent", "state"), f"an agent that is {agent.state} has no package and no service"
+    own = ((("releases", number), release.agent) for number, release in enumerate(manifest.releases) if release.agent)
+    for place, agent in ((), manifest.agent), *own:
+        if agent.state == "installed" and not (agent.package and agent.service):
+            yield (*place, "agent"), "an installed agent has a package and a service"
+        if agent.state != "installed" and (agent.package or agent.service):
+            yield (*place, "agent", "state"), f"an agent that is {agent.state} has no package and no service"
 
 
 def _customize(manifest: Manifest) -> Iterator[Break]:
@@ -114,14 +168,24 @@ def _image(image: CloudImage, place: Place) -> Iterator[Break]:
         yield (*place, "item"), f"{image.kind} needs what to look up in the index"
     if build and image.kind == "debian-json":
         yield (*place, "build"), "the index tells the build"
-    if build and (build.url is None) != (build.kind == "same-digest"):
-        yield (*place, "build", "url"), f"{build.kind} {'has none' if build.url else 'needs one'}"
-    if build and "{build}" not in build.name:
-        yield (*place, "build", "name"), "{build} is expected in it"
+    yield from _build(build, (*place, "build"))
+    for arch, location in image.per_architecture.items():
+        yield from _build(location.build, (*place, "per_architecture", arch.value, "build"))
+    if image.member and not image.archive:
+        yield (*place, "member"), "only an archive has members"
+    if image.digest_of == "content" and image.compression == "none" and not image.archive:
+        yield (*place, "digest_of"), "the file is the disk: nothing is packed"
     unknown = "{build}" in image.url and not (build or indexed)
     early = "{build}" in image.checksums and (build is None or build.kind == "same-digest")
     if unknown or early:
         yield (*place, "url" if unknown else "checksums"), "nothing tells the {build}"
+
+
+def _build(build: Build | None, place: Place) -> Iterator[Break]:
+    if build and (build.url is None) != (build.kind == "same-digest"):
+        yield (*place, "url"), f"{build.kind} {'has none' if build.url else 'needs one'}"
+    if build and "{build}" not in build.name:
+        yield (*place, "name"), "{build} is expected in it"
 
 
 def _trust(trust: Trust, image: CloudImage, place: Place) -> Iterator[Break]:
@@ -139,17 +203,12 @@ def _trust(trust: Trust, image: CloudImage, place: Place) -> Iterator[Break]:
         for name in ("url", "checksums"):
             if not getattr(image, name).startswith("https://"):
                 yield (*place[:-1], name), "tls-only needs https"
+            for arch, location in image.per_architecture.items():
+                if not (getattr(location, name) or "https://").startswith("https://"):
+                    yield (*place[:-1], "per_architecture", arch.value, name), "tls-only needs https"
 
 
-def _texts(manifest: Manifest, directory: Path) -> Iterator[Break]:
-    for name in ("licence", "eula"):
-        legal = getattr(manifest, name)
-        if legal is None:
-            continue
-        try:
-            size = len((directory / legal.file).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            yield (name, "file"), f"{legal.file} cannot be read: {error}"
-            continue
-        if not 0 < size <= TEXT_LIMIT:
-            yield (name, "file"), f"{legal.file} has {size} characters; 1 to {TEXT_LIMIT} are expected"
+_RULES = (
+    _default, _versions, _tiers, _loose_trust, _redistribution, _codenames, _architectures, _agent, _customize, _images,
+    _files, _sizes,
+)  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -11,14 +11,24 @@ from pydantic import Field, ValidationError
 from kmi.catalogue.document import Place
 from kmi.catalogue.fields import (
     AbsolutePath,
+    Command,
+    Day,
+    Days,
+    DistroName,
     Flag,
     Line,
+    Lines,
     Mode,
     Package,
+    ResourceName,
     Size,
     Strict,
-    Template,
+    Suite,
+    TextFile,
+    Unique,
+    Unit,
     Url,
+    User,
     Word,
 )
 from kmi.catalogue.images import CloudImage, Trust
@@ -31,7 +41,7 @@ class LegalText(Strict):
 
     name: Line
     url: Url
-    file: Annotated[str, Field(pattern=r"^files/[a-z0-9][a-z0-9._-]*$")]
+    file: TextFile
 
 
 class Agent(Strict):
@@ -39,14 +49,15 @@ class Agent(Strict):
 
     state: Literal["installed", "upstream", "absent"] = "installed"
     package: Package | None = None
-    service: Line | None = None
+    service: Unit | None = None
 
 
 class Bootstrap(Strict):
-    """The publisher's signed package archive, and what makes a bootable disk of it."""
+    """The publisher's signed package archive, and what makes a bootable disk of it: nothing in ``boot_packages`` says
+    that none can be made for that architecture."""
 
     kind: Literal["debian"]
-    suite: Template
+    suite: Suite
     keyring: AbsolutePath
     packages: tuple[Package, ...]
     boot_packages: dict[Arch, tuple[Package, ...]]
@@ -54,7 +65,7 @@ class Bootstrap(Strict):
 
 class GuestFile(Strict):
     path: AbsolutePath
-    content: Annotated[str, Field(max_length=65536)]
+    content: Lines
     mode: Mode = 0o644
 
 
@@ -63,7 +74,7 @@ class Waiver(Strict):
 
     criterion: Word
     reason: Line
-    until: date
+    until: Day
 
 
 class OwnDisk(Strict):
@@ -81,13 +92,13 @@ class Release(Strict):
     codename: Word = ""
     tier: Tier
     default: Flag = False
-    architectures: Annotated[tuple[Arch, ...], Field(min_length=1)]
+    architectures: Annotated[tuple[Arch, ...], Field(min_length=1), Unique]
     reason: Line | None = None
-    end_of_life: date | None = None
+    end_of_life: Day | None = None
     successor: Word | None = None
-    user: Word | None = None
-    preference: Word | None = None
-    firmware: dict[Arch, Annotated[tuple[Firmware, ...], Field(min_length=1)]] | None = None
+    user: User | None = None
+    preference: ResourceName | None = None
+    firmware: dict[Arch, Annotated[tuple[Firmware, ...], Field(min_length=1), Unique]] | None = None
     agent: Agent | None = None
     packages: tuple[Package, ...] | None = None
     cloud_image: CloudImage | None = None
@@ -98,20 +109,20 @@ class Release(Strict):
 class Manifest(Strict):
     """One distro: what is common to its releases, and the releases."""
 
-    distro: Word
+    distro: DistroName
     title: Line
     documentation: Url
     licence: LegalText
     eula: LegalText | None = None
-    user: Word
+    user: User
     init: Literal["cloud-init", "ignition", "none"]
     agent: Agent
-    instancetype: Word
-    preference: Word
-    preferences: dict[Arch, Word] = Field(default_factory=dict)
-    firmware: dict[Arch, Annotated[tuple[Firmware, ...], Field(min_length=1)]]
+    instancetype: ResourceName
+    preference: ResourceName
+    preferences: dict[Arch, ResourceName] = Field(default_factory=dict)
+    firmware: dict[Arch, Annotated[tuple[Firmware, ...], Field(min_length=1), Unique]]
     virtual_size: Size = 20 << 30
-    max_age: Annotated[int, Field(ge=1, le=3650)] | None = None
+    max_age: Days | None = None
     redistribution: Literal["allowed", "restricted"] = "allowed"
     redistribution_policy: Url | None = None
     arch_names: dict[Arch, Word] = Field(default_factory=dict)
@@ -122,9 +133,9 @@ class Manifest(Strict):
     customize_reason: Line | None = None
     packages: tuple[Package, ...] = ()
     upgrade: Literal["all", "security", "none"] | None = None
-    enable: tuple[Line, ...] = ()
+    enable: tuple[Unit, ...] = ()
     files: tuple[GuestFile, ...] = ()
-    run: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] = ()
+    run: tuple[Command, ...] = ()
     room: Size = 0
     releases: Annotated[tuple[Release, ...], Field(min_length=1)]
 
@@ -160,6 +171,7 @@ def _resolve(node: Any, root: dict[str, Any]) -> dict[str, Any]:
     return _resolve(root["$defs"][reference.rpartition("/")[2]], root) if reference else node
 
 
+@cache
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a manifest."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}

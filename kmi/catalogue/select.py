@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import platform
-import re
 from collections.abc import Sequence
 
 from kmi.catalogue.load import Catalogue
+from kmi.documents import shown
 from kmi.errors import UsageError
 from kmi.model.platform import Arch
 from kmi.model.spec import ImageSpec
 
 ALL = "all"
+_LIST = "`kmi list` shows every image"
 
 
 def select(catalogue: Catalogue, selectors: Sequence[str], arch: str | None = None) -> tuple[ImageSpec, ...]:
@@ -43,10 +44,10 @@ def _architectures(arch: str | None) -> frozenset[Arch]:
     if arch == ALL:
         return frozenset(Arch)
     try:
-        return frozenset({Arch(arch) if arch else Arch.of_machine(platform.machine())})
+        return frozenset({Arch.of_machine(platform.machine()) if arch is None else Arch(arch)})
     except ValueError:
         known = [*(known.value for known in Arch), ALL]
-        raise _unknown("architecture", arch or platform.machine(), known) from None
+        raise _unknown("architecture", platform.machine() if arch is None else arch, known) from None
 
 
 def _matching(catalogue: Catalogue, selector: str) -> list[ImageSpec]:
@@ -64,10 +65,22 @@ def _matching(catalogue: Catalogue, selector: str) -> list[ImageSpec]:
 
 
 def _like(pattern: str, name: str) -> bool:
-    return bool(name) and re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name) is not None
+    """Whether ``name`` has the pattern's parts in their order, each at the first place where it can be: linear, where
+    a regular expression tries every way to spread many stars."""
+    first, *others = pattern.split("*")
+    if not others:
+        return bool(name) and name == pattern
+    *inner, last = others
+    at = len(first)
+    for part in inner:
+        found = name.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return bool(name) and name.startswith(first) and name.endswith(last) and len(name) >= at + len(last)
 
 
 def _unknown(what: str, word: str, known: list[str]) -> UsageError:
-    close = difflib.get_close_matches(word, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else "`kmi list` shows every image"
-    return UsageError(f"there is no {what} {word!r}", expected=", ".join(known), hint=hint)
+    close = difflib.get_close_matches(word[:100], known, n=1)
+    hint = f"did you mean {close[0]}?" if close else _LIST
+    return UsageError(f"there is no {what} {shown(word)}", expected=", ".join(known), hint=hint)

@@ -1,10 +1,9 @@
-"""From a valid manifest to one ``ImageSpec`` for each release and architecture; pure but for the texts it names."""
+"""From a valid manifest to one ``ImageSpec`` for each release and architecture; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 
 from kmi.catalogue import images, placeholders, schema
 from kmi.model.platform import Arch
@@ -17,6 +16,7 @@ from kmi.model.spec import (
     LegalText,
     OwnDisk,
     PackageArchive,
+    Packing,
     Recipe,
     Tier,
     Trust,
@@ -29,10 +29,11 @@ _UPGRADED = frozenset({Tier.PROPOSED, Tier.STABLE})
 Expand = Callable[[str], str]
 
 
-def specs(manifest: schema.Manifest, directory: Path, where: Callable[[int], str]) -> Iterator[ImageSpec]:
-    """``where`` gives the ``file:line`` of a release by its position."""
-    licence = _legal(manifest.licence, directory)
-    eula = _legal(manifest.eula, directory) if manifest.eula else None
+def specs(manifest: schema.Manifest, texts: Mapping[str, str], where: Callable[[int], str]) -> Iterator[ImageSpec]:
+    """``texts`` are those of the manifest's ``licence`` and ``eula``; ``where`` gives the ``file:line`` of a release by
+    its position."""
+    licence = _legal(manifest.licence, texts["licence"])
+    eula = _legal(manifest.eula, texts["eula"]) if manifest.eula else None
     for number, release in enumerate(manifest.releases):
         for arch in release.architectures:
             yield _spec(manifest, release, arch, licence, eula, where(number))
@@ -79,6 +80,7 @@ def _spec(
 def _cloud_image(image: images.CloudImage, trust: images.Trust, arch: Arch, expand: Expand) -> CloudImage:
     """``{build}`` stays in the URLs: it is known only when the image is looked up."""
     own = image.per_architecture.get(arch, images.Location())
+    build = own.build or image.build
     return CloudImage(
         kind=image.kind,
         url=expand(own.url or image.url),
@@ -87,13 +89,28 @@ def _cloud_image(image: images.CloudImage, trust: images.Trust, arch: Arch, expa
         item=expand(image.item) if image.item else None,
         algorithm=image.algorithm,
         format=image.format,
-        build=_build(image.build, expand) if image.build else None,
+        packing=_packing(image, expand),
+        build=_build(build, expand) if build else None,
         trust=_trust(trust, own.signature or trust.signature, expand),
     )
 
 
+def _packing(image: images.CloudImage, expand: Expand) -> Packing:
+    return Packing(
+        compression=image.compression,
+        archive=image.archive or "",
+        member=expand(image.member) if image.member else "",
+        digest_of=image.digest_of,
+    )
+
+
 def _build(build: images.Build, expand: Expand) -> BuildLookup:
-    return BuildLookup(kind=build.kind, name=expand(build.name), url=build.url and expand(build.url))
+    return BuildLookup(
+        kind=build.kind,
+        name=expand(build.name),
+        url=build.url and expand(build.url),
+        containing=expand(build.containing) if build.containing else "",
+    )
 
 
 def _trust(trust: images.Trust, signature: str | None, expand: Expand) -> Trust:
@@ -107,7 +124,9 @@ def _trust(trust: images.Trust, signature: str | None, expand: Expand) -> Trust:
     )
 
 
-def _archive(archive: schema.Bootstrap, arch: Arch, expand: Expand) -> PackageArchive:
+def _archive(archive: schema.Bootstrap, arch: Arch, expand: Expand) -> PackageArchive | None:
+    if not archive.boot_packages[arch]:
+        return None
     return PackageArchive(
         kind=archive.kind,
         suite=expand(archive.suite),
@@ -131,8 +150,7 @@ def _recipe(manifest: schema.Manifest, release: schema.Release, expand: Expand) 
     )
 
 
-def _legal(legal: schema.LegalText, directory: Path) -> LegalText:
-    text = (directory / legal.file).read_text(encoding="utf-8")
+def _legal(legal: schema.LegalText, text: str) -> LegalText:
     return LegalText(name=legal.name, url=legal.url, text=text)
 
 

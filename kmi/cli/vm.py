@@ -32,7 +32,7 @@ def add(
     )
     parser.add_argument("reference", metavar="REF", help="host[:port]/path:tag or …@sha256:hex")
     parser.add_argument("--full", action="store_true", help="with keys through the guest agent, firmware and devices")
-    parser.add_argument("--name", help="the machine's name (default: distro and release)")
+    parser.add_argument("--name", type=machine.checked_name, help="the machine's name (default: distro and release)")
     parser.add_argument(
         "--arch", type=Arch, choices=tuple(Arch), help="architecture (default: amd64, or the only one there is)"
     )

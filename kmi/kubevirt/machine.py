@@ -91,7 +91,7 @@ def _devices(metadata: Metadata) -> dict[str, Any]:
 def _firmware(metadata: Metadata) -> dict[str, Any]:
     """BIOS is KubeVirt's default. ``efi`` without more means Secure Boot and then demands SMM
     (kubevirt pkg/virt-api/webhooks), so an image for UEFI says false."""
-    if Firmware.BIOS in metadata["firmware"].replace(",", " ").split():
+    if {Firmware.BIOS, Firmware.NATIVE} & set(metadata["firmware"].replace(",", " ").split()):
         return {}
     return {"firmware": {"bootloader": {"efi": {"secureBoot": False}}}}
 
@@ -130,6 +130,11 @@ def _seed(metadata: Metadata, user_data: dict[str, Any]) -> list[dict[str, Any]]
 def _named(metadata: Metadata, name: str | None) -> str:
     if name is None:
         return default_name(metadata)
+    return checked_name(name)
+
+
+def checked_name(name: str) -> str:
+    """The name itself. UsageError if it is no RFC 1123 label."""
     if len(name) > _NAME_LIMIT or not _DOMAIN_LABEL.fullmatch(name):
         raise UsageError(
             "Kubernetes does not take that name",

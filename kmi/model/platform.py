@@ -28,8 +28,10 @@ class Arch(StrEnum):
 
 
 class Firmware(StrEnum):
-    """What starts the boot loader. ``bios`` is KubeVirt's default on amd64, ``uefi`` the only one on arm64."""
+    """What starts the boot loader. ``bios`` is KubeVirt's default on amd64, ``uefi`` the only one on arm64, ``native``
+    what machines of s390x (channel IPL) and ppc64le (Open Firmware) have, where there is nothing to choose."""
 
     BIOS = "bios"
     UEFI = "uefi"
     SECURE_BOOT = "secure-boot"
+    NATIVE = "native"

@@ -60,11 +60,32 @@ class Trust:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildLookup:
     """How the publisher's current build is found: ``kind`` names the module in kmi.upstream.builds, ``url`` what it
-    reads, and ``{build}`` in ``name`` stands for the build id."""
+    reads, and ``{build}`` in ``name`` stands for the build id, which holds ``containing``."""
 
     kind: str
     name: str
     url: str | None = None
+    containing: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """How the disk lies in the file that is served. ``compression`` is none, gz, xz, bz2 or zst; ``archive`` is tar or
+    empty, and ``member`` then names the disk in it (empty: the only one). ``digest_of`` says what the publisher's
+    digest is over: the file, or its content (the disk)."""
+
+    compression: str = "none"
+    archive: str = ""
+    member: str = ""
+    digest_of: str = "file"
+
+    @property
+    def plain(self) -> bool:
+        """Whether the file is the disk."""
+        return self.compression == "none" and not self.archive
+
+
+PLAIN = Packing()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +106,7 @@ class CloudImage:
     shape: str = "lines"
     item: str | None = None
     build: BuildLookup | None = None
+    packing: Packing = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kmi.model.digest import Digest
 from kmi.model.platform import Arch
-from kmi.model.spec import ImageId
+from kmi.model.spec import PLAIN, ImageId, Packing, Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
-    """A cloud image resolved to one concrete file. ``digest`` is the publisher's, over the file as served;
-    ``size`` is in bytes where it is known; ``released_at`` is UTC and the time of everything kmi writes."""
+    """A cloud image resolved to one concrete file. ``digest`` is the publisher's, over what ``packing`` says;
+    ``content`` is the publisher's digest of the disk in the file, where that is given too. ``size`` is the file's, in
+    bytes, where it is known; ``released_at`` is UTC and the time of everything kmi writes. ``signed`` is what still has
+    to be proved over the file as served, where the publisher signs that; its ``signature`` is then a concrete URL."""
 
     id: ImageId
     url: str
@@ -37,6 +39,9 @@ class Locked:
     evidence: Evidence
     checksums: str
     format: str
+    packing: Packing = PLAIN
+    content: Digest | None = None
+    signed: Trust | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ releases:
     tier: preview
     architectures: [amd64]
     end_of_life: 2026-04-30
+    codename: slow
 """
 
 
@@ -161,7 +162,11 @@ def test_the_faults_of_every_file_are_told(folder: Path) -> None:
     ("old", "new", "told"),
     [
         ("default: true", "default: false", ":20: releases: exactly one release is the default, not none"),
-        ("tier: preview", "tier: preview\n    default: true", ":20: releases: exactly one release is the default"),
+        (
+            "tier: preview",
+            "tier: preview\n    default: true",
+            ":28: releases[1].default: exactly one release is the default",
+        ),
         ("version: 24.04", "version: 24.10", ":26: releases[1].version: release 24.10 is listed twice"),
         ("  arm64: [uefi]\n", "", ":10: firmware: nothing for arm64"),
         ("amd64, arm64]", "amd64, sparc]", ":25: releases[0].architectures[1]: 'sparc' is not one of amd64, arm64"),
@@ -241,9 +246,9 @@ def test_a_fault_is_told_where_it_is(folder: Path, old: str, new: str, told: str
         ("# nothing\n", ":1: empty"),
         ("just words\n", ":1: manifest: "),
         ("- a\n- b\n", ":1: manifest: "),
-        (GOOD + "---\n" + GOOD, ":30: a second document"),
+        (GOOD + "---\n" + GOOD, ":31: a second document"),
         (b"distro: acme\ntitle: \xff\xfe\n", ":2: not UTF-8"),
-        ("title: a\x00b\n", ":1: not YAML: "),
+        ("title: a\x00b\n", ":1: a character that cannot be seen: U+0000"),
         ("a: [" * 40, ":1: "),
         ("[" * 5000, ":1: "),
         ("{a: " * 5000, ":1: "),
@@ -288,7 +293,7 @@ def test_a_release_may_differ_from_the_rest(folder: Path) -> None:
     assert (old.user, old.preference, old.firmware) == ("other", "acme.old", (Firmware.UEFI,))
     assert old.recipe and old.recipe.packages == ("nano", "qemu-guest-agent")
     assert old.cloud_image and old.cloud_image.trust.key_url == "https://acme.example/24.04.asc"
-    assert old.cloud_image.url == "https://acme.example/24.04/-x86_64.qcow2"
+    assert old.cloud_image.url == "https://acme.example/24.04/slow-x86_64.qcow2"
     assert (new.user, new.preference, new.firmware) == ("acme", "linux", (Firmware.BIOS,))
     assert new.cloud_image and new.cloud_image.trust.kind == "tls-only"
 
