@@ -1,4 +1,5 @@
-"""Checksum documents: GNU coreutils lines (``<hex>  name``) and BSD lines (``SHA256 (name) = <hex>``); pure and strict.
+"""Checksum documents: GNU coreutils lines (``<hex>  name``), BSD lines (``SHA256 (name) = <hex>``), sections of
+them, and bare digests; pure and strict.
 
 A name counts by its base name, because some publishers write the path. Exactly one line must name the file.
 """
@@ -6,33 +7,40 @@ A name counts by its base name, because some publishers write the path. Exactly 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from kmi.errors import VerificationError
 from kmi.model.digest import HEX_LENGTHS, Digest
 
 _GNU = re.compile(r"([0-9A-Fa-f]+) [ *]?(\S.*)")
 _BSD = re.compile(r"([A-Z0-9-]+) ?\((\S.*)\) ?= ?([0-9A-Fa-f]+)")
+_HEADING = re.compile(r"# ([A-Z0-9]+) HASH")
+"""Gentoo's and Flatcar's DIGESTS files have a section for each algorithm."""
 _SIZE = re.compile(r"\S+: [0-9]+ bytes")
 """Rocky 9.0 writes the size of a file without the ``#`` that others put before it."""
 
 
-def find(document: bytes, name: str, algorithm: str, *, where: str) -> Digest:
+def find(document: bytes, name: str, algorithm: str, *, where: str, shape: str = "lines") -> Digest:
     """The digest that ``document`` gives for the file ``name``.
 
-    VerificationError unless exactly one line names it and its value has the algorithm's length; also for a line of no
-    known shape and for anything that is not text, such as an HTML page with status 200.
+    ``shape`` is lines (of any of the forms), sectioned (``# SHA512 HASH`` above the lines of one algorithm) or bare
+    (nothing but one digest). VerificationError unless exactly one line names the file and its value has the
+    algorithm's length; also for a line of no known form and for anything that is not text, such as an HTML page with
+    status 200.
     """
-    lines = _lines(document, where)
-    found = []
-    for number, line in enumerate(lines, start=1):
-        entry = _entry(line, f"{where}, line {number}")
-        if entry and entry[1].rpartition("/")[2] == name and entry[0] in ("", algorithm):
-            found.append((number, entry[2].lower()))
+    if shape == "bare":
+        return _bare(document, algorithm, where)
+    lines = _section(_lines(document, where), algorithm, where) if shape == "sectioned" else _lines(document, where)
+    found = [
+        (number, value.lower())
+        for number, (given, path, value) in _entries(lines, where)
+        if path.rpartition("/")[2] == name and given in ("", algorithm)
+    ]
     if len(found) != 1:
         raise VerificationError(
             f"the checksum document names {name} {'more than once' if found else 'nowhere'}",
             expected="exactly one line",
-            got=f"lines {', '.join(str(number) for number, _ in found)}" if found else f"{len(lines)} lines without it",
+            got=f"lines {', '.join(str(number) for number, _ in found[:9])}" if found else f"{len(lines)} other lines",
             where=where,
         )
     number, value = found[0]
@@ -44,6 +52,50 @@ def find(document: bytes, name: str, algorithm: str, *, where: str) -> Digest:
             where=f"{where}, line {number}",
         )
     return Digest(algorithm=algorithm, hex=value)
+
+
+def named(document: bytes, digest: Digest, *, where: str) -> list[str]:
+    """The base names of all files that have this digest, in the document's order. VerificationError as ``find``."""
+    return [
+        path.rpartition("/")[2]
+        for _, (given, path, value) in _entries(_lines(document, where), where)
+        if value.lower() == digest.hex and given in ("", digest.algorithm)
+    ]
+
+
+def _entries(lines: list[str], where: str) -> Iterator[tuple[int, tuple[str, str, str]]]:
+    for number, line in enumerate(lines, start=1):
+        if line and (entry := _entry(line, f"{where}, line {number}")):
+            yield number, entry
+
+
+def _bare(document: bytes, algorithm: str, where: str) -> Digest:
+    lines = [line.strip() for line in _lines(document, where) if line.strip()]
+    if len(lines) != 1 or not re.fullmatch(f"[0-9A-Fa-f]{{{HEX_LENGTHS[algorithm]}}}", lines[0]):
+        raise VerificationError(
+            f"the document is not one {algorithm}",
+            expected=f"{HEX_LENGTHS[algorithm]} hexadecimal digits and nothing else",
+            got=f"{len(lines)} lines" if len(lines) != 1 else repr(lines[0][:160]),
+            where=where,
+        )
+    return Digest(algorithm=algorithm, hex=lines[0].lower())
+
+
+def _section(lines: list[str], algorithm: str, where: str) -> list[str]:
+    """The lines of one algorithm, all others blanked so that line numbers stay right."""
+    current, kept, headings = "", [], 0
+    for line in lines:
+        if heading := _HEADING.fullmatch(line):
+            current = heading[1].lower()
+            headings += current == algorithm
+        kept.append(line if current == algorithm else "")
+    if headings != 1:
+        raise VerificationError(
+            f"the checksum document has {headings} sections for {algorithm}",
+            expected=f"one, headed # {algorithm.upper()} HASH",
+            where=where,
+        )
+    return kept
 
 
 def _lines(document: bytes, where: str) -> list[str]:

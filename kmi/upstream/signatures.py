@@ -1,4 +1,4 @@
-"""OpenPGP signatures over checksum documents, judged by gpgv's status lines (GnuPG, doc/DETAILS).
+"""OpenPGP signatures over checksum documents and images, judged by gpgv's status lines (GnuPG, doc/DETAILS).
 
 gpgv's exit status proves nothing: it is 0 for an expired key and for text around a clear-signed block. So exactly one
 good signature is asked for, by a key whose primary fingerprint is pinned, and only what was signed is handed on.
@@ -23,7 +23,8 @@ _BEGIN, _MIDDLE, _END = (
 _REFUSED = ("BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA", "UNEXPECTED", "FAILURE", "ERROR")
 _STRONG = {"8": "SHA256", "9": "SHA384", "10": "SHA512", "11": "SHA224"}
 """Hash algorithms by number (RFC 9580, 9.5) that a signature may use; 1, 2 and 3 (MD5, SHA-1, RIPEMD-160) may not."""
-_TIMEOUT = 60.0
+_TIMEOUT = 900.0
+"""Seconds; a whole disk may have to be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,26 +44,40 @@ def verify(
     ``key`` is a key file, armoured or not; of its keys only those whose primary fingerprint is in ``pinned`` are used.
     VerificationError for anything but one valid, unexpired signature by such a key with nothing around it.
     """
-    keyring = scratch / "keyring.gpg"
-    keyring.write_bytes(_choose(key, pinned, where))
-    message, output = scratch / "document", scratch / "signed"
-    message.write_bytes(document)
+    message = _written(scratch / "document", document)
+    if signature is not None:
+        fingerprint, made_at = verify_file(message, signature, key, pinned, scratch=scratch, where=where)
+        return Signed(content=document, fingerprint=fingerprint, made_at=made_at)
+    _only_block(document, where)
+    output = scratch / "signed"
     output.unlink(missing_ok=True)
-    argv: list[str | Path] = ["gpgv", "--homedir", scratch, "--status-fd", "1", "--keyring", keyring.absolute()]
-    if signature is None:
-        _only_block(document, where)
-        argv += ["--output", output, "--", message]
-    else:
-        detached = scratch / "signature"
-        detached.write_bytes(signature)
-        argv += ["--", detached, message]
+    fingerprint, made_at = _gpgv(["--output", output, "--", message], key, pinned, scratch, where)
+    return Signed(content=output.read_bytes(), fingerprint=fingerprint, made_at=made_at)
+
+
+def verify_file(
+    file: Path, signature: bytes, key: bytes, pinned: tuple[str, ...], *, scratch: Path, where: str
+) -> tuple[str, datetime]:
+    """Check a detached ``signature`` over a file of any size, as ``verify`` does; primary fingerprint and time."""
+    detached = _written(scratch / "signature", signature)
+    return _gpgv(["--", detached, file.absolute()], key, pinned, scratch, where)
+
+
+def _gpgv(
+    words: list[str | Path], key: bytes, pinned: tuple[str, ...], scratch: Path, where: str
+) -> tuple[str, datetime]:
+    keyring = _written(scratch / "keyring.gpg", _choose(key, pinned, where))
+    argv = ["gpgv", "--homedir", scratch, "--status-fd", "1", "--keyring", keyring.absolute(), *words]
     result = run(argv, ok=(0, 1, 2), timeout=_TIMEOUT)
     fingerprint, made_at = _judge(result.stdout, pinned, where)
     if result.status != 0:
         raise _refused("gpgv is not content", "exit status 0", f"exit status {result.status}", where)
-    return Signed(
-        content=document if signature is not None else output.read_bytes(), fingerprint=fingerprint, made_at=made_at
-    )
+    return fingerprint, made_at
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
 
 
 def _choose(key: bytes, pinned: tuple[str, ...], where: str) -> bytes:
