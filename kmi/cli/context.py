@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 
+from kmi.cli import streams
 from kmi.host.store import Store
 from kmi.host.ui import Reporter
 from kmi.settings import Settings
@@ -19,12 +19,11 @@ class Context:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.settings.cache)
+        return Store(self.settings.cache, self.ui.warn)
 
     def say(self, text: str) -> None:
         """To stdout: for machines."""
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        streams.say(text + "\n")
 
     def say_json(self, value: object) -> None:
-        self.say(json.dumps(value, indent=2, ensure_ascii=False))
+        self.say(json.dumps(value, indent=2, ensure_ascii=not streams.wide()))

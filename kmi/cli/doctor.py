@@ -14,7 +14,12 @@ _MARKS = {"ok": "✓", "missing": "✗", "note": "·"}
 
 
 def add(verbs: Any, shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser("doctor", parents=[shared], help="check this host")
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        "doctor",
+        parents=[shared],
+        help="check this host",
+        description="What this host has, what it lacks (exit status 7 if something), and what to do about it.",
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable report on stdout")
     return parser
 

@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from kmi import errors
-from kmi.errors import KmiError, ManyErrors, NetworkError, UsageError, VerificationError
+from kmi.errors import (
+    HostError,
+    InternalError,
+    KmiError,
+    ManyErrors,
+    NetworkError,
+    UsageError,
+    VerificationError,
+    foreign,
+)
 
 
 def test_one_class_one_exit_status() -> None:
@@ -31,3 +41,15 @@ def test_an_error_answers_five_questions() -> None:
 
 def test_many_errors_have_the_worst_status() -> None:
     assert ManyErrors({"a": UsageError("x"), "b": NetworkError("y")}).exit_code == errors.NetworkError.exit_code
+
+
+def test_a_foreign_exception_is_the_machines_fault_or_a_bug() -> None:
+    full = foreign(OSError(errno.ENOSPC, "No space left on device", "/cache/x"))
+    assert (type(full), full.where, full.hint) == (HostError, "/cache/x", errors._HOST[errno.ENOSPC][1])
+    assert isinstance(full.__cause__, OSError)
+    for error in (ZeroDivisionError("x"), MemoryError(), BrokenPipeError(errno.EPIPE, "x"), FileNotFoundError(2, "x")):
+        found = foreign(error)
+        assert isinstance(found, InternalError)
+        assert found.__cause__ is error
+    many = ManyErrors({"a": full, "b": foreign(MemoryError())})
+    assert list(many.bugs) == ["b"]

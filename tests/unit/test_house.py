@@ -12,11 +12,11 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "kmi"
 STAGES = {"catalogue", "upstream", "bootstrap", "guest", "wrap", "publish", "boot", "policy", "kubevirt"}
 FLOOR = {"host", "oci", "disk"}
-GROUND = {"model", "errors", "settings"}
+GROUND = {"model", "errors", "documents", "settings"}
 ONLY = {
     "sh": {"host/run.py"},
-    "requests": {"host/http.py"},
-    "urllib3": {"host/http.py"},
+    "requests": {"host/wire.py"},
+    "urllib3": {"host/wire.py"},
     "guestfs": {"host/guestfs.py"},
     **{module: set() for module in ("subprocess", "_posixsubprocess", "posix", "multiprocessing", "pty", "asyncio")},
     "pydantic": {f"catalogue/{path.name}" for path in (PACKAGE / "catalogue").glob("*.py")},
