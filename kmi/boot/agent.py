@@ -7,13 +7,17 @@ import itertools
 import json
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _SENTINEL = b"\xff"
 """Never part of JSON: makes the agent forget a half-sent request, and marks where its answer to a sync begins."""
+
+LIMIT = 1024**2
+"""Bytes of one answer. What kmi asks for takes some 10 KiB."""
 
 _IDS = itertools.count(int(time.time()) & 0xFFFFFF)
 
@@ -54,11 +58,12 @@ class Agent:
                 stream.send({"execute": command, "arguments": arguments})
                 if answers:
                     answer = stream.line()
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 raise AgentError(f"the guest agent does not answer {command}: {error}") from error
         if "return" not in answer:
-            text = answer.get("error", {}).get("desc", "an answer without meaning")
-            raise AgentError(f"the guest agent refuses {command}: {text}", refused=True)
+            refusal = answer.get("error")
+            text = refusal.get("desc") if isinstance(refusal, dict) else "an answer without meaning"
+            raise AgentError(f"the guest agent refuses {command}: {str(text)[:200]}", refused=True)
         return answer["return"]
 
     def ping(self) -> bool:
@@ -71,20 +76,30 @@ class Agent:
 
     def info(self) -> AgentInfo:
         found = self.call("guest-info")
-        names = (entry["name"] for entry in found["supported_commands"] if entry.get("enabled", True))
-        return AgentInfo(version=found["version"], commands=frozenset(names))
+        with _sensible("guest-info"):
+            names = (str(entry["name"]) for entry in found["supported_commands"] if entry.get("enabled", True))
+            return AgentInfo(version=str(found["version"]), commands=frozenset(names))
+
+    def system(self) -> str:
+        """The operating system's name as it gives it (guest-get-osinfo), empty if it gives none."""
+        found = self.call("guest-get-osinfo")
+        with _sensible("guest-get-osinfo"):
+            return str(found.get("pretty-name", ""))
 
     def exec(self, argv: Sequence[str], *, seconds: float = 60.0) -> tuple[int, str]:
         """Run a program in the guest as root: its exit status and output (both streams). AgentError also when the
         agent does not allow it or the program is not done after ``seconds``."""
         arguments: dict[str, Any] = {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
-        pid = self.call("guest-exec", **arguments)["pid"]
+        started = self.call("guest-exec", **arguments)
+        with _sensible("guest-exec"):
+            pid = int(started["pid"])
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             state = self.call("guest-exec-status", pid=pid)
-            if state["exited"]:
-                data = b"".join(base64.b64decode(state.get(name, "")) for name in ("out-data", "err-data"))
-                return int(state.get("exitcode", -int(state.get("signal", 1)))), data.decode(errors="replace")
+            with _sensible("guest-exec-status"):
+                if state["exited"]:
+                    data = b"".join(base64.b64decode(state.get(name, "")) for name in ("out-data", "err-data"))
+                    return int(state.get("exitcode", -int(state.get("signal", 1)))), data.decode(errors="replace")
             time.sleep(0.5)
         raise AgentError(f"{argv[0]} is not done after {seconds:g} s")
 
@@ -102,30 +117,43 @@ class Agent:
                 return
 
 
+@contextmanager
+def _sensible(command: str) -> Iterator[None]:
+    """The agent is the guest's: an answer of another shape than documented is an AgentError."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise AgentError(f"the guest agent answers {command} in a form that makes no sense") from error
+
+
 class _Stream:
     """JSON lines over the channel until ``deadline``. OSError when time is up, ValueError for what is not JSON."""
 
     def __init__(self, channel: socket.socket, deadline: float) -> None:
         self._channel = channel
         self._deadline = deadline
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def send(self, message: dict[str, Any], *, before: bytes = b"") -> None:
         self._channel.settimeout(max(self._deadline - time.monotonic(), 0.01))
         self._channel.sendall(before + json.dumps(message).encode() + b"\n")
 
     def line(self) -> dict[str, Any]:
-        while b"\n" not in self._buffer:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > LIMIT:
+                raise ValueError(f"more than {LIMIT} bytes in one answer")
             self._fill()
-        line, _, self._buffer = self._buffer.partition(b"\n")
+        line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
         message = json.loads(line.lstrip(_SENTINEL))
         if not isinstance(message, dict):
-            raise ValueError(f"not an object: {line[:80]!r}")
+            raise ValueError(f"not an object: {bytes(line[:80])!r}")
         return message
 
     def skip_past(self, mark: bytes) -> None:
         while mark not in self._buffer:
-            self._buffer = b""
+            self._buffer.clear()
             self._fill()
         self._buffer = self._buffer.partition(mark)[2]
 

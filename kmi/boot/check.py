@@ -17,7 +17,7 @@ from kmi.boot.layerdisk import LayerDisk
 from kmi.boot.qemu import Machine, sockets
 from kmi.errors import BuildError
 from kmi.host.accel import Acceleration
-from kmi.host.ui import Step
+from kmi.host.ui import Step, plain
 from kmi.model.checks import GUEST_AGENT, LOGIN_PROMPT
 from kmi.model.digest import Digest
 from kmi.model.metadata import Metadata
@@ -25,6 +25,7 @@ from kmi.model.platform import Arch, Firmware
 from kmi.model.stages import CheckResult, Outcome, TestReport
 
 HOSTNAME = "kmi-test"
+_DETAIL = 500
 VERSION = 1
 """In the key of a kept report: raise it when the checks change."""
 
@@ -161,6 +162,7 @@ def _judge(one: Check, guest: Guest, step: Step) -> CheckResult:
         except GaveUp as error:
             outcome, detail = Outcome.FAILED, str(error)
     seconds = time.monotonic() - began
+    detail = plain(" ".join(detail.encode(errors="replace").decode().split()))[:_DETAIL]  # the guest's words, in part
     machine = guest.machine.hardware.name
     step.note(f"{machine} {one.name} {outcome}: {detail}")
     return CheckResult(check=one.name, machine=machine, outcome=outcome, detail=detail, seconds=seconds)

@@ -15,12 +15,18 @@ from kmi.host.run import stopping
 
 T = TypeVar("T")
 
+_LINE = 4096
+
+LIMIT = 8 * 1024**2
+"""Bytes of both logs together, after which a guest is given up. A boot writes some 100 KiB, a few MiB when it debugs;
+a serial port is slow enough that no more than a few MiB come between two looks."""
+
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_=>78]|[()][A-Z0-9])")
 _LOGIN = re.compile(r"^(?!Last )\S+ login: ", re.MULTILINE)  # getty(8): the host name and the word
 _DEAD_ENDS = (
     re.compile(r"Kernel panic - not syncing[^\n]*"),
     re.compile(r"You are in (?:emergency|rescue) mode[^\n]*"),
-    re.compile(r"(?:grub rescue>|GRUB .*?error:)[^\n]*"),
+    re.compile(r"(?:grub rescue>|GRUB .{0,200}?error:)[^\n]*"),
     re.compile(r"UEFI Interactive Shell[^\n]*"),
     re.compile(r"No bootable (?:device|option or device was found)[^\n]*"),
     re.compile(r"Unable to mount root fs[^\n]*"),
@@ -67,14 +73,19 @@ class Console:
 
     def text(self) -> str:
         """Without terminal control sequences; lines end with ``\\n``."""
-        return readable(self._path.read_bytes()) if self._path.exists() else ""
+        return readable(_begin(self._path))
 
     def last_line(self) -> str:
-        return next((line for line in reversed(self.text().splitlines()) if line.strip()), "")
+        lines = readable(_end(self._path)).split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "")
+
+    def size(self) -> int:
+        """Bytes in both logs."""
+        return sum(path.stat().st_size for path in (self._path, self._firmware) if path and path.exists())
 
     def silent_for(self) -> float:
         """Seconds since either log last grew, as far as this method was called in between."""
-        size = sum(path.stat().st_size for path in (self._path, self._firmware) if path and path.exists())
+        size = self.size()
         if size != self._size:
             self._size, self._grew = size, time.monotonic()
         return time.monotonic() - self._grew
@@ -91,15 +102,30 @@ class Console:
         """A message after which no login prompt can come."""
         text = self.text() + self._firmware_text()
         found = (pattern.search(text) for pattern in _DEAD_ENDS)
-        return next((match.group(0).strip() for match in found if match), None)
+        return next((match.group(0).strip()[:200] for match in found if match), None)
 
     def _firmware_text(self) -> str:
-        return "\n" + readable(self._firmware.read_bytes()) if self._firmware and self._firmware.exists() else ""
+        return "\n" + readable(_begin(self._firmware)) if self._firmware else ""
 
 
 def readable(data: bytes) -> str:
     """Console bytes as text: escape sequences removed, line ends unified."""
     return _ESCAPES.sub("", data.decode(errors="replace")).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _begin(path: Path) -> bytes:
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        return file.read(LIMIT)
+
+
+def _end(path: Path) -> bytes:
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _LINE, 0))
+        return file.read(_LINE)
 
 
 def wait(
@@ -125,6 +151,8 @@ def wait(
         if not running:
             raise GaveUp(f"the machine ended; it came as far as {console.reached()}")
         waited, silent = time.monotonic() - began, console.silent_for()
+        if console.size() > LIMIT:
+            raise GaveUp(f"the console prints without end; it came as far as {console.reached()}")
         if waited > patience.overall:
             raise GaveUp(f"not there after {waited:.0f} s; the console came as far as {console.reached()}")
         if silent > patience.quiet and waited > patience.least:

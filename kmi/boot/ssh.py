@@ -10,6 +10,8 @@ from kmi.errors import BuildError
 from kmi.host.run import Result, run
 
 HOST = "127.0.0.1"
+LIMIT = 16 * 1024**2
+"""Bytes that ssh may read in one session, its own libraries and files included. What kmi asks for takes some KiB."""
 UNREACHED = 255
 """OpenSSH's own exit status when it could not connect or log in (ssh(1), EXIT STATUS)."""
 
@@ -55,9 +57,18 @@ def execute(command: str, *, user: str, port: int, key: Key, seconds: float = 60
         command,
     ]
     try:
-        return run(argv, timeout=seconds, ok=tuple(range(256)))
+        return run(argv, timeout=seconds, stuck=_flooded, ok=tuple(range(256)))
     except BuildError as error:
         return Result(status=UNREACHED, stdout="", stderr=error.what)
+
+
+def _flooded(pid: int) -> bool:
+    """Whether a running ssh has taken in more than any answer (proc(5), ``rchar`` in /proc/PID/io)."""
+    try:
+        rows = Path(f"/proc/{pid}/io").read_text(encoding="ascii").split()
+    except OSError:
+        return False
+    return int(rows[rows.index("rchar:") + 1]) > LIMIT
 
 
 def banner(port: int, *, seconds: float = 10.0) -> str | None:
@@ -77,7 +88,7 @@ def host_keys(port: int, *, seconds: int = 20) -> tuple[str, ...]:
     keys = set()
     for kind in ("ed25519", "ecdsa", "rsa"):
         argv = ["ssh-keyscan", "-t", kind, "-T", str(seconds), "-p", str(port), HOST]
-        found = run(argv, timeout=seconds * 3.0, ok=(0, 1))
+        found = run(argv, timeout=seconds * 3.0, stuck=_flooded, ok=(0, 1))
         words = (line.split() for line in found.stdout.splitlines() if not line.startswith("#"))
         keys |= {f"{line[1]} {line[2]}" for line in words if len(line) == 3}
     return tuple(sorted(keys))

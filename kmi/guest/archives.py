@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from kmi.guest.files import put, read
 from kmi.guest.packages import OPTIONS, SOURCES, PackageManager
 from kmi.host.guestfs import Appliance
 from kmi.model.spec import BuildArchives
+
+_LIMIT = 1024 * 1024
+"""Bytes of one source file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,8 @@ class Archives:
         If the block fails nothing is put back: the caller throws the working disk away.
         """
         if self.given.lines:
-            guest.write(SOURCES, "\n".join(self.given.lines) + "\n")
-            guest.write(OPTIONS, "".join(f"{option};\n" for option in self.given.options))
+            put(guest, SOURCES, "\n".join(self.given.lines) + "\n")
+            put(guest, OPTIONS, "".join(f"{option};\n" for option in self.given.options))
             yield True
             guest.rm_f(SOURCES)
             guest.rm_f(OPTIONS)
@@ -34,14 +38,14 @@ class Archives:
         originals = self._mirrored(guest, manager)
         yield False
         for path, content in originals.items():
-            guest.write(path, content)
+            put(guest, path, content)
 
     def _mirrored(self, guest: Appliance, manager: PackageManager) -> dict[str, bytes]:
         """Rewrite the guest's source files; returns what they were."""
         originals = {}
         for path in (path for glob in manager.sources for path in guest.glob_expand(glob, directoryslash=False)):
             if self.mirrors and guest.is_file(path, followsymlinks=False):
-                before = guest.read_file(path)
+                before = read(guest, path, limit=_LIMIT)
                 after = rewritten(before, self.mirrors)
                 if after != before:
                     originals[path] = before

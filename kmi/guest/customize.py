@@ -6,14 +6,16 @@ removes), then scrub, and trim last so that freed blocks leave the disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.resources import files
+import shlex
+from importlib.resources import files as resources
 from pathlib import Path
 
+from kmi.disk import guard
 from kmi.errors import BuildError
-from kmi.guest import inventory, packages
+from kmi.guest import files, inventory, packages
 from kmi.guest.archives import Archives
 from kmi.guest.grow import make_room
+from kmi.guest.mounts import explained, mount
 from kmi.guest.scrub import scrub
 from kmi.host.accel import Acceleration
 from kmi.host.guestfs import Appliance, appliance
@@ -22,7 +24,7 @@ from kmi.host.ui import Step
 from kmi.model.spec import BuildArchives, Recipe
 from kmi.model.stages import CustomDisk, Inventory, VerifiedImage
 
-VERSION = 1
+VERSION = 2
 """Raised whenever this room's work changes the bytes: it is part of the stage's key."""
 
 DISK = "disk.raw"
@@ -53,15 +55,16 @@ def customize(
     ``virtual_size`` bytes is what the disk may grow to. Raises BuildError, HostError.
     """
     disk = out / DISK
-    step.watch(disk, "copying the disk:")
-    run(["qemu-img", "convert", "-f", image.format, "-O", "raw", image.path, disk], log=log)
-    if disk.stat().st_size > virtual_size:
+    size = guard.check(image.path, declared=image.format).virtual_size
+    if size > virtual_size:  # a copy that is larger could fill the disk
         raise BuildError(
             "the publisher's disk is larger than the image is to be",
             expected=f"at most {virtual_size} bytes",
-            got=f"{disk.stat().st_size} bytes",
+            got=f"{size} bytes",
             hint="raise virtual_size in the manifest",
         )
+    step.watch(disk, "copying the disk:")
+    run(["qemu-img", "convert", "-f", image.format, "-O", "raw", image.path, disk], log=log)
     with disk.open("r+b") as file:
         file.truncate(virtual_size)
     step.detail("starting the appliance")
@@ -69,23 +72,14 @@ def customize(
         step.detail("looking into the disk")
         root = mount(guest)
         make_room(guest, root, recipe.room)
-        contents = _apply(guest, root, recipe, Archives(archives, mirrors), out, step)
+        try:
+            contents = _apply(guest, root, recipe, Archives(archives, mirrors), step)
+        except BuildError as error:
+            raise explained(guest, error, recipe.room) from error
         trim(guest)
-    (out / "read").unlink(missing_ok=True)
     return CustomDisk(
         id=image.id, path=disk, format="raw", origin=image.origin, inventory=contents, customizer="appliance"
     )
-
-
-def mount(guest: Appliance) -> str:
-    """Find the one operating system in the disk and mount its file systems; returns its root device."""
-    roots = guest.inspect_os()
-    if len(roots) != 1:
-        raise BuildError("the disk does not hold one operating system", expected=1, got=roots or "none")
-    points: Mapping[str, str] = guest.inspect_get_mountpoints(roots[0])
-    for path in sorted(points, key=len):
-        guest.mount(points[path], path)
-    return str(roots[0])
 
 
 def trim(guest: Appliance) -> None:
@@ -95,7 +89,7 @@ def trim(guest: Appliance) -> None:
             guest.fstrim(point)
 
 
-def _apply(guest: Appliance, root: str, recipe: Recipe, archives: Archives, scratch: Path, step: Step) -> Inventory:
+def _apply(guest: Appliance, root: str, recipe: Recipe, archives: Archives, step: Step) -> Inventory:
     manager = packages.MANAGERS.get(guest.inspect_get_package_management(root))
     if manager is None and (recipe.packages or recipe.upgrade != "none"):
         raise BuildError(
@@ -107,16 +101,14 @@ def _apply(guest: Appliance, root: str, recipe: Recipe, archives: Archives, scra
     if manager:
         _install(guest, manager, recipe, archives, step)
     for unit in recipe.enable:
-        guest.command(["systemctl", "enable", unit])
+        guest.shell(shlex.join(["systemctl", "enable", unit]), on_line=step.detail)
     for file in recipe.files:
-        guest.mkdir_p(file.path.rpartition("/")[0])
-        guest.write(file.path, file.content)
-        guest.chmod(file.mode, file.path)
+        files.put(guest, file.path, file.content, mode=file.mode)
     for command in recipe.run:
         guest.shell(command, on_line=step.detail)
     _host_keys(guest)
     step.detail("taking the inventory")
-    contents = inventory.take(guest, manager, scratch)
+    contents = inventory.take(guest, manager)
     step.detail("scrubbing")
     scrub(guest)
     return contents
@@ -126,10 +118,9 @@ def _install(
     guest: Appliance, manager: packages.PackageManager, recipe: Recipe, archives: Archives, step: Step
 ) -> None:
     """Run the package manager, with services kept from starting and, if asked, with the build's own archives."""
-    policy = not guest.exists(packages.POLICY)
+    policy = not (guest.exists(packages.POLICY) or guest.is_symlink(packages.POLICY))
     if policy:
-        guest.write(packages.POLICY, "#!/bin/sh\nexit 101\n")
-        guest.chmod(0o755, packages.POLICY)
+        files.put(guest, packages.POLICY, "#!/bin/sh\nexit 101\n", mode=0o755)
     with archives.used(guest, manager) as override:
         text = packages.script(manager, recipe.packages, upgrade=recipe.upgrade, override=override)
         guest.shell(text, on_line=packages.Progress(step))
@@ -142,6 +133,5 @@ def _host_keys(guest: Appliance) -> None:
     if not (guest.exists("/usr/sbin/sshd") and guest.is_dir("/usr/lib/systemd/system", followsymlinks=True)):
         return
     unit, link = ADDED
-    guest.write(unit, files("kmi.guest").joinpath(HOST_KEYS_UNIT).read_text(encoding="utf-8"))
-    guest.mkdir_p(link.rpartition("/")[0])
-    guest.ln_sf(unit, link)
+    files.put(guest, unit, resources("kmi.guest").joinpath(HOST_KEYS_UNIT).read_text(encoding="utf-8"))
+    files.link(guest, unit, link)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from kmi.errors import BuildError
+from kmi.guest.mounts import mount_again
 from kmi.host.guestfs import Appliance
 
 _SECTOR = 512
@@ -32,16 +31,13 @@ def make_room(guest: Appliance, root: str, room: int) -> None:
             expected=f"{', '.join(sorted(_GROWABLE))} right on a partition",
             got=f"{kind} on {root}",
         )
-    # Not ``guest.mountpoints()``: it knows no subvolumes, and no second mount of the same device.
-    points: Mapping[str, str] = guest.inspect_get_mountpoints(root)
     end = _new_end(guest, device, missing)
     guest.umount_all()
     _resize(guest, device, end)
     if kind in _EXT:
         guest.e2fsck(device, correct=True)  # resize2fs demands it
         guest.resize2fs(device)
-    for path in sorted(points, key=len):
-        guest.mount(points[path], path)
+    mount_again(guest, root)
     if kind == "xfs":
         guest.xfs_growfs("/")
     elif kind == "btrfs":

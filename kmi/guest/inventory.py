@@ -1,44 +1,68 @@
-"""What is in the disk, read from its package database by kmi itself; no program of the guest is asked."""
+"""What is in the disk, read from its package database by kmi itself; no program of the guest is asked.
+
+Everything here is the word of the guest. Free text is kept without control characters; a package database that its
+own package manager would refuse is refused.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import re
 import shlex
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from kmi.errors import BuildError
+from kmi.guest.files import read
 from kmi.guest.packages import PackageManager
 from kmi.host.guestfs import Appliance
+from kmi.host.ui import plain
 from kmi.model.digest import Digest
 from kmi.model.stages import ArchiveIndex, Inventory, Package
 
 _MODULES = ("/lib/modules", "/usr/lib/modules")
-_LIMIT = 64 * 1024 * 1024
-"""No package database of a server image comes near this; a hostile one is not read into memory."""
+_OS_RELEASE = 64 * 1024
+_DATABASE = 64 * 1024 * 1024
+_INDEX = 16 * 1024 * 1024
+"""Bytes. No file of a server image comes near these; a hostile one is not read into memory."""
+_PACKAGES = 100_000
+"""More than Debian has."""
+_KERNELS = _INDEXES = 100
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_KERNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
+"""What uname(2) can report: __NEW_UTS_LEN is 64."""
+_WORD = re.compile(r"[!-~]{1,255}")
+"""Names, versions and architectures are printable ASCII without blanks (Debian policy 5.6)."""
+_FIELDS = frozenset({"Package", "Status", "Version", "Architecture", "Source"})
 
 
-def take(guest: Appliance, manager: PackageManager | None, scratch: Path) -> Inventory:
-    """The inventory of the mounted guest. Call before scrub: the archive indexes are a cache that scrub removes."""
+def take(guest: Appliance, manager: PackageManager | None) -> Inventory:
+    """The inventory of the mounted guest. Call before scrub: the archive indexes are a cache that scrub removes.
+
+    BuildError where a file of it cannot be read, is absurdly large, or is not what the package manager writes.
+    """
     return Inventory(
-        os_release=os_release(_read(guest, "/etc/os-release", scratch)),
+        os_release=os_release(_text(guest, "/etc/os-release", _OS_RELEASE)),
         kernels=_kernels(guest),
-        packages=_packages(guest, manager, scratch),
+        packages=_packages(guest, manager),
         archives=_archives(guest, manager),
     )
 
 
 def os_release(text: str) -> tuple[tuple[str, str], ...]:
-    """os-release(5): ``NAME=value`` lines with shell quoting; malformed lines are left out."""
+    """os-release(5): ``NAME=value`` lines with shell quoting; malformed lines are left out, and control and
+    bidirectional characters are replaced."""
     pairs = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         name, equals, value = line.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or not _VARIABLE.fullmatch(name):
             continue
         try:
             words = shlex.split(value, comments=False)
         except ValueError:
             continue
-        pairs[name] = words[0] if len(words) == 1 else ""
+        pairs[name] = plain(words[0]) if len(words) == 1 else ""
     return tuple(sorted(pairs.items()))
 
 
@@ -46,10 +70,16 @@ def dpkg_status(text: str) -> tuple[Package, ...]:
     """Debian's ``/var/lib/dpkg/status`` (deb-control paragraphs): the packages that are installed.
 
     ``Source:`` is left out where it equals the package's name, and carries a version only where that differs
-    (Debian policy 5.6.1).
+    (Debian policy 5.6.1). BuildError for a name, version or architecture that dpkg would not take, and for more than
+    100,000 packages.
     """
-    installed = [fields for fields in _paragraphs(text) if fields.get("Status", "").endswith(" installed")]
-    return tuple(sorted(map(_dpkg_package, installed), key=lambda package: (package.name, package.arch)))
+    packages = []
+    for fields in _paragraphs(text):
+        if fields.get("Status", "").endswith(" installed"):
+            packages.append(_dpkg_package(fields))
+            if len(packages) > _PACKAGES:
+                raise BuildError("the package database is absurdly large", expected=f"at most {_PACKAGES} packages")
+    return tuple(sorted(packages, key=lambda package: (package.name, package.arch)))
 
 
 _PARSERS: dict[str, Callable[[str], tuple[Package, ...]]] = {"apt": dpkg_status}
@@ -58,51 +88,70 @@ _PARSERS: dict[str, Callable[[str], tuple[Package, ...]]] = {"apt": dpkg_status}
 def _dpkg_package(fields: dict[str, str]) -> Package:
     name, version = fields["Package"], fields.get("Version", "")
     source, _, source_version = fields.get("Source", name).partition(" ")
-    return Package(
+    package = Package(
         name=name,
         version=version,
         arch=fields.get("Architecture", ""),
         source=source,
         source_version=source_version.strip("()") or version,
     )
+    for word in (package.name, package.version, package.arch or "none", package.source, package.source_version):
+        if not _WORD.fullmatch(word):
+            raise BuildError(
+                "the package database is damaged", expected="a word of printable ASCII", got=f"{word[:200]!r}",
+                where=f"the paragraph of {name[:200]!r}",
+            )  # fmt: skip
+    return package
 
 
 def _paragraphs(text: str) -> Iterator[dict[str, str]]:
-    for block in text.split("\n\n"):
-        lines = [line for line in block.split("\n") if line and not line[0].isspace()]
-        fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        if "Package" in fields:
-            yield fields
+    """Only the fields that are asked for: a database has none of the size of its text in memory."""
+    fields: dict[str, str] = {}
+    for line in io.StringIO(text):
+        name, colon, value = line.partition(":")
+        if colon and name in _FIELDS:
+            fields[name] = value.strip()
+        elif line == "\n":
+            if "Package" in fields:
+                yield fields
+            fields = {}
+    if "Package" in fields:
+        yield fields
 
 
-def _packages(guest: Appliance, manager: PackageManager | None, scratch: Path) -> tuple[Package, ...]:
+def _packages(guest: Appliance, manager: PackageManager | None) -> tuple[Package, ...]:
     if manager is None:
         return ()
-    return _PARSERS[manager.name](_read(guest, manager.database, scratch))
+    return _PARSERS[manager.name](_text(guest, manager.database, _DATABASE))
 
 
 def _archives(guest: Appliance, manager: PackageManager | None) -> tuple[ArchiveIndex, ...]:
     if manager is None:
         return ()
+    paths = sorted(guest.glob_expand(manager.indexes, directoryslash=False))
+    if len(paths) > _INDEXES:
+        raise BuildError("the guest has absurdly many archive indexes", expected=f"at most {_INDEXES}", got=len(paths))
     return tuple(
         ArchiveIndex(
-            name="dists_" + path.rpartition("_dists_")[2],  # without the mirror's address
-            digest=Digest(algorithm="sha256", hex=guest.checksum("sha256", path)),
+            name=name,
+            digest=Digest(algorithm="sha256", hex=hashlib.sha256(read(guest, path, limit=_INDEX)).hexdigest()),
         )
-        for path in sorted(guest.glob_expand(manager.indexes))
+        for path in paths
+        if _WORD.fullmatch(name := "dists_" + path.rpartition("_dists_")[2])  # without the mirror's address
     )
 
 
 def _kernels(guest: Appliance) -> tuple[str, ...]:
+    """The folders of modules whose names a kernel release can have."""
     for folder in _MODULES:
         if guest.is_dir(folder, followsymlinks=True):
-            return tuple(sorted(str(name) for name in guest.ls(folder)))
+            names = (path.rpartition("/")[2] for path in guest.glob_expand(f"{folder}/*", directoryslash=False))
+            found = tuple(sorted(name for name in names if _KERNEL.fullmatch(name)))
+            if len(found) > _KERNELS:
+                raise BuildError("the guest has absurdly many kernels", expected=f"at most {_KERNELS}", got=len(found))
+            return found
     return ()
 
 
-def _read(guest: Appliance, path: str, scratch: Path) -> str:
-    if guest.filesize(path) > _LIMIT:
-        raise BuildError("a file of the guest is absurdly large", expected=f"at most {_LIMIT} bytes", where=path)
-    target = scratch / "read"
-    guest.download(path, str(target))
-    return target.read_text(encoding="utf-8", errors="replace")
+def _text(guest: Appliance, path: str, limit: int) -> str:
+    return read(guest, path, limit=limit).decode(errors="replace")

@@ -65,9 +65,7 @@ class Appliance:
             except RuntimeError as error:
                 what, colon, rest = str(error).partition(": ")
                 got = rest or ("no message" if colon else what)
-                raise BuildError(
-                    f"libguestfs: {name} failed", got=got, where=str(args)[:200], log=self.log
-                ) from error
+                raise BuildError(f"libguestfs: {name} failed", got=got, where=str(args)[:200], log=self.log) from error
             except UnicodeDecodeError as error:
                 got = f"{error.object[:200]!r}"
                 raise BuildError(

@@ -20,7 +20,7 @@ RESULT = "/run/cloud-init/result.json"
 """Written once, when the last stage ends."""
 
 _FINISHED = re.compile(r"Cloud-init v\. \S+ finished at [^\n]*")
-_TROUBLE = re.compile(r"[^\n]*cloud-init[^\n]*(?:Traceback|ERROR|CRITICAL|WARNING|[Ff]ailed)[^\n]*")
+_TROUBLE = re.compile(r"Traceback|ERROR|CRITICAL|WARNING|[Ff]ailed")
 _PATIENT_LOOKS = 5
 
 
@@ -29,7 +29,7 @@ def judge(record: str) -> str:
     try:
         result = json.loads(record)["v1"]
         source, errors = str(result["datasource"]), list(result["errors"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise GaveUp(f"{RESULT} is not what cloud-init writes: {record[:200]!r}") from error
     if errors:
         raise GaveUp(f"cloud-init finished with errors: {'; '.join(map(str, errors))[:500]}")
@@ -43,8 +43,10 @@ def judge_console(text: str) -> str | None:
     finished = _FINISHED.search(text)
     if finished is None:
         return None
-    if trouble := _TROUBLE.search(text):
-        raise GaveUp(f"cloud-init finished with trouble on the console: {trouble.group(0).strip()[:300]}")
+    for line in text.split("\n"):
+        _, named, rest = line.partition("cloud-init")
+        if named and _TROUBLE.search(rest):
+            raise GaveUp(f"cloud-init finished with trouble on the console: {line.strip()[:300]}")
     if "DataSourceNoCloud" not in finished.group(0):
         raise GaveUp(f"cloud-init did not use the NoCloud disk: {finished.group(0)[:300]}")
     return "finished (by its message on the console only: neither agent nor SSH gives access)"

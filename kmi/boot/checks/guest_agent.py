@@ -26,7 +26,7 @@ def _run(guest: Guest) -> str:
         missing = sorted(DEMANDED - info.commands)
         if missing:
             raise GaveUp(f"version {info.version} does not offer {', '.join(missing)}, which KubeVirt demands")
-        system = guest.agent.call("guest-get-osinfo").get("pretty-name", "an unnamed system")
+        system = guest.agent.system() or "an unnamed system"
     except AgentError as error:
         raise GaveUp(str(error)) from error
     return f"version {info.version} offers all {len(DEMANDED)} commands that KubeVirt demands and reports {system}"

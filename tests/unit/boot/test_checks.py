@@ -31,7 +31,9 @@ def guest(**parts) -> SimpleNamespace:
 
 def agent(commands: frozenset[str]) -> SimpleNamespace:
     return SimpleNamespace(
-        ping=lambda: True, info=lambda: AgentInfo(version="7.2", commands=commands), call=lambda command: OSINFO
+        ping=lambda: True,
+        info=lambda: AgentInfo(version="7.2", commands=commands),
+        system=lambda: OSINFO["pretty-name"],
     )
 
 

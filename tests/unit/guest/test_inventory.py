@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import time
+import tracemalloc
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kmi.errors import BuildError
+from kmi.guest import inventory
 from kmi.guest.inventory import dpkg_status, os_release
 
 STATUS = """\
@@ -44,7 +50,79 @@ def test_os_release_quoting() -> None:
     assert dict(os_release(text)) == {"ID": "debian", "PRETTY_NAME": "Debian GNU/Linux 12 (bookworm)", "EMPTY": ""}
 
 
-@given(st.text())
-def test_hostile_text_is_only_text(text: str) -> None:
-    dpkg_status(text)
-    os_release(text)
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("NAME='a\x1b[2Jb'", {"NAME": "a�[2Jb"}),
+        ("NAME='a\u202eb'", {"NAME": "a�b"}),
+        ("NAME=a\rb\r", {"NAME": ""}),
+        ("NAME=$(reboot)", {"NAME": "$(reboot)"}),
+        ("NAME=`id`", {"NAME": "`id`"}),
+        ("N\x85ME=x", {}),
+        ("NAM\u00c9=x", {}),
+        ("A=1\x1cB=2\u2028C=3", {"A": "1�B=2\u2028C=3"}),
+        ("__class__=x", {"__class__": "x"}),
+    ],
+)
+def test_os_release_keeps_no_character_that_steers_anything(line: str, kept: dict[str, str]) -> None:
+    assert dict(os_release(line + "\n")) == kept
+
+
+@given(st.text(st.characters()))
+def test_any_os_release_is_names_and_printable_values(text: str) -> None:
+    for name, value in os_release(f"NAME={text}\nB='{text}'\n{text}=c"):
+        assert name.isascii() and name.isidentifier()
+        assert not any((ord(c) < 32 and c not in "\t\n") or 127 <= ord(c) < 160 for c in value)
+        assert "\n" not in value
+
+
+def test_a_line_of_the_largest_size_takes_no_time() -> None:
+    began = time.monotonic()
+    os_release("NAME='" + "x" * inventory._OS_RELEASE + "'\n")
+    assert time.monotonic() - began < 5
+
+
+BROKEN = ("a b", "a\x1b[2J", "", "\u202egit", "x" * 256, "a\x00")
+
+
+@pytest.mark.parametrize("word", BROKEN)
+@pytest.mark.parametrize("field", ["Package", "Version"])
+def test_a_package_that_dpkg_would_not_take_is_refused(field: str, word: str) -> None:
+    fields = {"Package": "git", "Status": "install ok installed", "Version": "1", "Architecture": "all", field: word}
+    text = "".join(f"{name}: {value}\n" for name, value in fields.items())
+    with pytest.raises(BuildError, match="damaged"):
+        dpkg_status(text)
+
+
+@given(st.text(st.characters()))
+def test_any_database_is_refused_or_printable_words(text: str) -> None:
+    entry = f"Package: {text}\nStatus: install ok installed\nVersion: {text}\nSource: {text}\n\n"
+    for given_text in (text, entry):
+        try:
+            found = dpkg_status(given_text)
+        except BuildError:
+            continue
+        for package in found:
+            words = (package.name, package.version, package.source, package.source_version)
+            assert all(word.isascii() and word.isprintable() and " " not in word for word in words)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("Package: a\nStatus: x installed\nVersion: 1\n\n" * 150_000, id="packages"),
+        pytest.param("\n" * (8 << 20), id="line ends"),
+        pytest.param("Package: a\nX: " + "y" * (8 << 20), id="one line"),
+        pytest.param("Package: " + "a" * (8 << 20) + "\nStatus: x installed\n", id="one name"),
+    ],
+)
+def test_a_huge_database_takes_little_more_than_its_text(text: str) -> None:
+    tracemalloc.start()
+    try:
+        dpkg_status(text)
+    except BuildError:
+        pass
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 64 << 20

@@ -5,6 +5,10 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from kmi.guest.packages import MANAGERS, SOURCES, Progress, script
 from kmi.host.ui import Reporter
 
@@ -29,6 +33,26 @@ def test_other_archives_are_used_by_every_command() -> None:
 def test_a_package_name_is_one_word() -> None:
     text = script(MANAGERS["apt"], ["a; touch /owned", "$(reboot)"], upgrade="none", override=False)
     assert commands(text)[-1][-2:] == ["a; touch /owned", "$(reboot)"]
+
+
+WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+
+
+@settings(deadline=None, max_examples=50)
+@given(names=st.lists(WORDS, min_size=1, max_size=4))
+def test_a_real_shell_hands_every_name_over_as_it_is(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("shell")
+    apt = folder / "apt-get"
+    apt.write_text(f"""#!/bin/sh\nprintf '%s\\0' "$@" > {folder}/args\n""")
+    apt.chmod(0o755)
+    text = script(MANAGERS["apt"], names, upgrade="none", override=False)
+    env = {"PATH": f"{folder}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-eu", "-c", text], env=env, cwd=folder, check=True, capture_output=True)
+    given_words = (folder / "args").read_bytes().decode().split("\0")[:-1]
+    assert given_words[given_words.index("install") + 1 :] == names
+    assert {path.name for path in folder.iterdir()} == {"apt-get", "args"}
 
 
 PLAN = """\
