@@ -11,14 +11,10 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, Field, ValidationError
-
-from kmi.catalogue import document, faults, images
-from kmi.catalogue.fields import DistroName, Form, Line, Strict, Url, Word
+from kmi.catalogue import document, faults, lockschema
 from kmi.documents import Fault, Unreadable, contents, place
 from kmi.errors import FaultsError, VerificationError
 from kmi.host.files import SEAL, seal, write_text
@@ -63,20 +59,27 @@ def read(directory: Path, distro: str) -> dict[ImageId, Entry]:
 
 
 def write(directory: Path, distro: str, entries: Entries) -> bool:
-    """Replace one distro's lock, whole or not at all; False if there was nothing to change. VerificationError for
-    what could not be read again: a publisher's index may hold anything."""
+    """Replace one distro's lock, whole or not at all; False if there was nothing to change. VerificationError as
+    ``holds``."""
     file = path(directory, distro)
-    text = render(distro, entries)
-    try:
-        _entries(text.encode(), distro, file.name)
-    except FaultsError as error:
-        raise VerificationError("the publisher's index gives what no lock can hold", got=error.what) from error
+    text = holds(distro, entries)
     if not entries and not file.exists():
         return False
     if file.is_file() and file.read_bytes() == text.encode():
         return False
     write_text(file, text)
     return True
+
+
+def holds(distro: str, entries: Entries) -> str:
+    """The text of a lock that can be read again. VerificationError for anything else: a publisher's index may say
+    anything."""
+    text = render(distro, entries)
+    try:
+        _entries(text.encode(), distro, f"{distro}{SUFFIX}")
+    except FaultsError as error:
+        raise VerificationError("the publisher's index gives what no lock can hold", got=error.what) from error
+    return text
 
 
 def render(distro: str, entries: Entries) -> str:
@@ -90,63 +93,11 @@ def render(distro: str, entries: Entries) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
 
 
-def _digest(text: str) -> str:
-    return str(Digest.parse(text))
-
-
-def _stamp(text: str) -> str:
-    datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007 -- only its form is looked at
-    return text
-
-
-_Digest = Annotated[str, Field(max_length=200), AfterValidator(_digest)]
-_Optional = Annotated[str, Field(max_length=200)]
-
-
-class _Evidence(Strict):
-    kind: Literal["openpgp", "minisign", "signify", "tls-only"]
-    value: Annotated[str, Form("[A-Za-z0-9+/=]*", "a fingerprint or a public key")]
-
-
-class _Packing(Strict):
-    compression: Literal["none", "gz", "xz", "bz2", "zst"]
-    archive: Literal["tar", ""]
-    member: _Optional
-    digest_of: Literal["file", "content"]
-
-
-class _Image(Strict):
-    build: Line
-    checksums: Url
-    content: _Digest | None
-    digest: _Digest
-    evidence: _Evidence
-    format: Literal["qcow2", "raw", "vmdk"]
-    manifest: _Digest
-    packing: _Packing
-    released_at: Annotated[
-        str, Form("[0-9TZ:-]{20}", "a time such as 2026-07-25T04:16:54Z", 20), AfterValidator(_stamp)
-    ]
-    seal: Annotated[str, Form("[0-9a-f]{64}", "a SHA-256", 64)]
-    signed: images.Trust | None
-    size: Annotated[int, Field(strict=True, gt=0, lt=1 << 50)] | None
-    url: Url
-
-
-class _File(Strict):
-    lock: Annotated[int, Field(strict=True, ge=1, le=1)]
-    distro: DistroName
-    images: dict[Word, dict[Arch, _Image]]
-
-
 def _entries(data: bytes, distro: str, name: str) -> dict[ImageId, Entry]:
     value, lines = _json(data, distro, name)
-    try:
-        held = _File.model_validate(value)
-    except ValidationError as error:
-        raise _wrong(
-            faults.of_schema([dict(one) for one in error.errors(include_url=False)], lines), name, distro
-        ) from None
+    held, errors = lockschema.validate(value)
+    if held is None:
+        raise _wrong(faults.of_schema(errors, lines), name, distro)
     bad = [faults.at(lines, ("distro",), f"the lock of {distro} is expected")] if held.distro != distro else []
     found = {}
     for release, of_release in value["images"].items():

@@ -16,6 +16,11 @@ from kmi.model.metadata import Metadata
 from kmi.model.platform import Firmware
 
 KEY_PLACEHOLDER = "ssh-ed25519 REPLACE-THIS-WITH-YOUR-PUBLIC-KEY"
+_ADVICE = {
+    "cloud-init": "Put your public key below.",
+    "ignition": "Its Ignition configuration is the userData of a cloudInitConfigDrive volume: add yours.",
+    "none": "It reads no configuration from KubeVirt: set it up on its console.",
+}
 _NAME_LIMIT = 63
 _DOMAIN_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -38,7 +43,7 @@ def minimal(metadata: Metadata, reference: str, name: str | None = None) -> str:
         "networks": [_network()],
         "volumes": [_root(reference), *_seed(metadata, {"ssh_authorized_keys": [KEY_PLACEHOLDER]})],
     }
-    return _comment(metadata, "Put your public key below.") + _dump(_machine(metadata, name, spec))
+    return _comment(metadata, _ADVICE.get(metadata["init"], "")) + _dump(_machine(metadata, name, spec))
 
 
 def full(metadata: Metadata, reference: str, name: str | None = None) -> str:
@@ -60,7 +65,7 @@ def full(metadata: Metadata, reference: str, name: str | None = None) -> str:
     spec["volumes"] = [_root(reference), *_seed(metadata, seed)]
     machine = _dump(_machine(metadata, name, spec))
     if not _has_agent(metadata):
-        return _comment(metadata, "Put your public key below.") + machine
+        return _comment(metadata, _ADVICE.get(metadata["init"], "")) + machine
     keys = {
         "apiVersion": "v1",
         "kind": "Secret",

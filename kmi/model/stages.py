@@ -196,10 +196,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attested:
-    """A published index whose signatures (its own and each child's) were made and verified with ``public_key``."""
+    """A published index whose signatures (its own and each child's) were made and verified with ``public_key``, which is
+    None where they were made keyless."""
 
     published: Published
-    public_key: Path
+    public_key: Path | None
     tags: tuple[str, ...]
 
 

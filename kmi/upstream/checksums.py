@@ -6,8 +6,9 @@ A name counts by its base name, because some publishers write the path. Exactly 
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kmi.errors import VerificationError
 from kmi.model.digest import HEX_LENGTHS, Digest
@@ -18,6 +19,12 @@ _HEADING = re.compile(r"# ([A-Z0-9]+) HASH")
 """Gentoo's and Flatcar's DIGESTS files have a section for each algorithm."""
 _SIZE = re.compile(r"\S+: [0-9]+ bytes")
 """Rocky 9.0 writes the size of a file without the ``#`` that others put before it."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LIMIT = 8 << 20
+"""Bytes: the largest that publishers have are some hundred kilobytes."""
+
+Lines = Iterable[tuple[int, str]]
+"""Each with its number, from 1."""
 
 
 def find(document: bytes, name: str, algorithm: str, *, where: str, shape: str = "lines") -> Digest:
@@ -30,17 +37,20 @@ def find(document: bytes, name: str, algorithm: str, *, where: str, shape: str =
     """
     if shape == "bare":
         return _bare(document, algorithm, where)
-    lines = _section(_lines(document, where), algorithm, where) if shape == "sectioned" else _lines(document, where)
-    found = [
-        (number, value.lower())
-        for number, (given, path, value) in _entries(lines, where)
-        if path.rpartition("/")[2] == name and given in ("", algorithm)
-    ]
+    lines = _lines(document, where)
+    if shape == "sectioned":
+        lines = _section(lines, algorithm, where)
+    found, others = [], 0
+    for number, (given, path, value) in _entries(lines, where):
+        if path.rpartition("/")[2] == name and given in ("", algorithm):
+            found.append((number, value.lower()))
+        else:
+            others += 1
     if len(found) != 1:
         raise VerificationError(
             f"the checksum document names {name} {'more than once' if found else 'nowhere'}",
             expected="exactly one line",
-            got=f"lines {', '.join(str(number) for number, _ in found[:9])}" if found else f"{len(lines)} other lines",
+            got=f"lines {', '.join(str(number) for number, _ in found[:9])}" if found else f"{others} other files",
             where=where,
         )
     number, value = found[0]
@@ -63,14 +73,14 @@ def named(document: bytes, digest: Digest, *, where: str) -> list[str]:
     ]
 
 
-def _entries(lines: list[str], where: str) -> Iterator[tuple[int, tuple[str, str, str]]]:
-    for number, line in enumerate(lines, start=1):
+def _entries(lines: Lines, where: str) -> Iterator[tuple[int, tuple[str, str, str]]]:
+    for number, line in lines:
         if line and (entry := _entry(line, f"{where}, line {number}")):
             yield number, entry
 
 
 def _bare(document: bytes, algorithm: str, where: str) -> Digest:
-    lines = [line.strip() for line in _lines(document, where) if line.strip()]
+    lines = [line.strip() for _, line in _lines(document, where) if line.strip()]
     if len(lines) != 1 or not re.fullmatch(f"[0-9A-Fa-f]{{{HEX_LENGTHS[algorithm]}}}", lines[0]):
         raise VerificationError(
             f"the document is not one {algorithm}",
@@ -81,25 +91,30 @@ def _bare(document: bytes, algorithm: str, where: str) -> Digest:
     return Digest(algorithm=algorithm, hex=lines[0].lower())
 
 
-def _section(lines: list[str], algorithm: str, where: str) -> list[str]:
-    """The lines of one algorithm, all others blanked so that line numbers stay right."""
-    current, kept, headings = "", [], 0
-    for line in lines:
+def _section(lines: Lines, algorithm: str, where: str) -> Iterator[tuple[int, str]]:
+    """The lines of one algorithm."""
+    current, headings = "", 0
+    for number, line in lines:
         if heading := _HEADING.fullmatch(line):
             current = heading[1].lower()
             headings += current == algorithm
-        kept.append(line if current == algorithm else "")
+        if current == algorithm:
+            yield number, line
     if headings != 1:
         raise VerificationError(
             f"the checksum document has {headings} sections for {algorithm}",
             expected=f"one, headed # {algorithm.upper()} HASH",
             where=where,
         )
-    return kept
 
 
-def _lines(document: bytes, where: str) -> list[str]:
+def _lines(document: bytes, where: str) -> Iterator[tuple[int, str]]:
     """Split at LF or CRLF only: str.splitlines also splits at separators that a file name may hold."""
+    if len(document) > _LIMIT:
+        limit = f"at most {_LIMIT} bytes"
+        raise VerificationError(
+            "the checksum document is too large", expected=limit, got=f"{len(document)} bytes", where=where
+        )
     try:
         text = document.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -108,16 +123,17 @@ def _lines(document: bytes, where: str) -> list[str]:
         raise VerificationError(
             "the checksum document is a web page",
             expected="lines of checksums",
-            got=text.strip()[:60],
+            got=repr(text[:1024].strip()[:60]),
             where=where,
             hint="a server or proxy answered with a page of its own, perhaps a log-in page",
         )
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
+        yield number, line.removesuffix("\n").removesuffix("\r")
 
 
 def _entry(line: str, where: str) -> tuple[str, str, str] | None:
     """Algorithm (empty if the line does not say), name and hex value; None for a line that holds no checksum."""
-    if any(ord(char) < 32 or ord(char) == 127 for char in line):
+    if _CONTROL.search(line):
         raise VerificationError("a control character in the checksum document", got=repr(line[:160]), where=where)
     if not line.strip() or line.startswith("#") or _SIZE.fullmatch(line):
         return None

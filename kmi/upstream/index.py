@@ -8,9 +8,18 @@ from typing import Any
 
 from kmi.errors import VerificationError
 
+LIMIT = 16 << 20
+"""Bytes of a document. As Python's objects it may take thirty times as much."""
+
 
 def load(document: bytes, where: str) -> Any:
-    """The value of a JSON document. VerificationError for anything else, keys given twice and endless nesting."""
+    """The value of a JSON document. VerificationError for anything else, keys given twice, endless nesting, and more
+    than ``LIMIT``."""
+    if len(document) > LIMIT:
+        limit = f"at most {LIMIT} bytes"
+        raise VerificationError(
+            "the publisher's index is too large", expected=limit, got=f"{len(document)} bytes", where=where
+        )
     try:
         return json.loads(document, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
@@ -37,7 +46,7 @@ def text(value: Any, *path: str, where: str) -> str:
     if not isinstance(found, str) or not found.isprintable() or not 0 < len(found) <= 2000:
         raise VerificationError(
             "the publisher's index has another shape", expected=f"a line of text at {' / '.join(path)}",
-            got=repr(found)[:100], where=where,
+            got=repr(found[:80]) if isinstance(found, str) else type(found).__name__, where=where,
         )  # fmt: skip
     return found
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import unquote
 
 from kmi.errors import VerificationError
 from kmi.host.answers import Head
 from kmi.model.digest import Digest
 from kmi.model.stages import Evidence
 from kmi.upstream.prove import Proved
+
+_PLAIN = re.compile(r"[!-~]+")
+"""Visible characters of ASCII."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,9 @@ def released(url: str, document: Proved, head: Head) -> datetime:
 def below(prefix: str, url: str, where: str) -> str:
     """The URL that an index gives, if it begins as the manifest says. VerificationError otherwise: an index that is
     not signed sends nobody anywhere else."""
-    if not url.startswith(prefix) or "/../" in url or not url.isascii() or not url.isprintable() or " " in url:
+    rest = unquote(url[len(prefix) :])
+    climbs = ".." in rest.replace("\\", "/").split("/") or (rest and not prefix.endswith("/"))
+    if not url.startswith(prefix) or climbs or not _PLAIN.fullmatch(url):
         raise VerificationError(
             "the publisher's index names a file elsewhere", expected=f"{prefix}…", got=url[:200], where=where
         )

@@ -11,38 +11,43 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-_ARMOUR = re.compile(
-    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(.*?)\r?\n-----END PGP PUBLIC KEY BLOCK-----", re.DOTALL
-)
+_MARK = re.compile(rb"^-----(BEGIN|END) PGP PUBLIC KEY BLOCK-----[ \t]*\r?$", re.MULTILINE)
 _PUBLIC_KEY = 6
+_LIMIT = 4 << 20
+"""Bytes: whole keyrings of distributions have some hundred kilobytes."""
 
 
 def dearmour(key: bytes) -> bytes:
-    """The binary form of a key file, all its armoured blocks joined; a binary file as it is. ValueError if neither."""
+    """The binary form of a key file, all its armoured blocks joined; a binary file as it is. ValueError if neither, or
+    too large."""
+    if len(key) > _LIMIT:
+        raise ValueError(f"{len(key)} bytes, which is too large for public keys")
     if key[:1] >= b"\x80":
         return key
-    blocks = _ARMOUR.findall(key)
-    if not blocks:
+    marks = list(_MARK.finditer(key))
+    if not marks:
         raise ValueError("neither an armoured public key nor a binary one")
-    return b"".join(_block(block) for block in blocks)
+    if [mark[1] for mark in marks] != [b"BEGIN", b"END"] * (len(marks) // 2):
+        raise ValueError("damaged armour: a block without its begin or its end")
+    return b"".join(_block(key[a.end() : b.start()]) for a, b in zip(marks[::2], marks[1::2], strict=True))
 
 
 def keys(binary: bytes) -> dict[str, bytes]:
     """The keys of a binary key file by primary fingerprint (upper-case hex), each with its user ids and subkeys.
     Primary keys of other versions than 4 are left out. ValueError if it is no sequence of packets."""
-    found: dict[str, bytes] = {}
+    found: dict[str, list[bytes]] = {}
     current = ""
     for tag, whole, body in _packets(binary):
         if tag == _PUBLIC_KEY:
             current = _fingerprint(body)
         if current:
-            found[current] = found.get(current, b"") + whole
-    return found
+            found.setdefault(current, []).append(whole)
+    return {fingerprint: b"".join(packets) for fingerprint, packets in found.items()}
 
 
 def _block(text: bytes) -> bytes:
     """Header lines end with an empty line (6.2.2); the checksum, a line that begins with ``=``, is optional."""
-    lines = [line.strip() for line in text.split(b"\n")]
+    lines = [line.strip() for line in text.split(b"\n")[1:]]
     if b"" in lines:
         lines = lines[lines.index(b"") + 1 :]
     try:
@@ -53,7 +58,7 @@ def _block(text: bytes) -> bytes:
 
 def _fingerprint(body: bytes) -> str:
     """Of a version 4 key (5.5.4.2): the SHA-1 of 0x99, the length and the packet; empty for other versions."""
-    if body[:1] != b"\x04":
+    if body[:1] != b"\x04" or len(body) > 0xFFFF:
         return ""
     return hashlib.sha1(b"\x99" + len(body).to_bytes(2, "big") + body, usedforsecurity=False).hexdigest().upper()
 

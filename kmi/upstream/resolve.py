@@ -13,6 +13,7 @@ from kmi.host.ui import Step
 from kmi.model.spec import CloudImage, ImageSpec, Trust
 from kmi.model.stages import Locked
 from kmi.settings import Settings
+from kmi.upstream import names
 from kmi.upstream.builds import BUILDS
 from kmi.upstream.located import Located
 from kmi.upstream.names import fill
@@ -41,6 +42,8 @@ def resolve(spec: ImageSpec, *, http: Http, settings: Settings, scratch: Path, s
     located = SOURCES[image.kind](image, http=http, prove=proved)
     _plausible(located.released_at, image.url)
     build = located.build or build
+    if build and not names.word(build):
+        raise VerificationError("the publisher's build has no usable name", got=repr(build[:80]), where=image.checksums)
     return Locked(
         id=spec.id,
         url=located.url,

@@ -20,6 +20,10 @@ _BEGIN, _MIDDLE, _END = (
     b"-----BEGIN PGP SIGNATURE-----",
     b"-----END PGP SIGNATURE-----",
 )
+_LONG = 10_000
+"""Bytes of a line: gpgv reads about 20,000 and passes over the rest (GnuPG, g10/armor.c, MAX_LINELEN)."""
+_TOO_LONG = re.compile(rb"[^\n]{%d}" % (_LONG + 1))
+_MARK = re.compile(rb"^(?:- )*-----(?:BEGIN|END) [^\n]*", re.MULTILINE)
 _REFUSED = ("BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA", "UNEXPECTED", "FAILURE", "ERROR")
 _STRONG = {"8": "SHA256", "9": "SHA384", "10": "SHA512", "11": "SHA224"}
 """Hash algorithms by number (RFC 9580, 9.5) that a signature may use; 1, 2 and 3 (MD5, SHA-1, RIPEMD-160) may not."""
@@ -99,18 +103,23 @@ def _choose(key: bytes, pinned: tuple[str, ...], where: str) -> bytes:
 
 
 def _only_block(document: bytes, where: str) -> None:
-    """Refuse text before or after a clear-signed block (RFC 9580, 7): gpgv would pass over it."""
+    """Refuse text before or after a clear-signed block (RFC 9580, 7), which gpgv would pass over, a block in a block,
+    and a line of which gpgv would read a part."""
     stripped = document.rstrip(b"\r\n")
-    lines = [line.rstrip(b" \t\r") for line in stripped.split(b"\n")]
-    marks = [line for line in lines if re.match(rb"-----(BEGIN|END) ", line)]
-    if marks != [_BEGIN, _MIDDLE, _END] or lines[0] != _BEGIN or lines[-1] != _END:
-        first = repr((lines[0] if lines[0] != _BEGIN else lines[-1])[:80].decode("utf-8", "replace"))
-        raise _refused("the clear-signed document is not one whole block", "nothing before or after it", first, where)
+    ends = (stripped.partition(b"\n")[0], stripped.rpartition(b"\n")[2])
+    first, last = (line.rstrip(b" \t\r") for line in ends)
+    marks = [mark[0].rstrip(b" \t\r") for mark in _MARK.finditer(stripped)]
+    if marks != [_BEGIN, _MIDDLE, _END] or first != _BEGIN or last != _END:
+        got = repr((first if first != _BEGIN else last)[:80].decode("utf-8", "replace"))
+        raise _refused("the clear-signed document is not one whole block", "nothing before or after it", got, where)
+    if longest := _TOO_LONG.search(stripped):
+        got = repr(longest[0][:80].decode("utf-8", "replace"))
+        raise _refused("a line of the clear-signed document is too long", f"at most {_LONG} bytes", got, where)
 
 
 def _judge(status: str, pinned: tuple[str, ...], where: str) -> tuple[str, datetime]:
     """Primary fingerprint and time of the one good signature that the status lines tell of."""
-    lines = [words[1:] for line in status.splitlines() if (words := line.split()) and words[0] == "[GNUPG:]"]
+    lines = [words[1:] for line in status.split("\n") if (words := line.split()) and words[0] == "[GNUPG:]"]
     bad = [words for words in lines if words[0] in _REFUSED]
     if bad:
         raise _refused("the signature is not good", "GOODSIG", "; ".join(" ".join(words) for words in bad), where)

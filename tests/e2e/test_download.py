@@ -101,11 +101,17 @@ def upstream(bootstrapped: Run, tmp_path_factory: pytest.TempPathFactory) -> Ite
     fingerprint = sign(folder, root / "gnupg")
 
     manifest = yaml.safe_load((ROOT / "distros/debian.yaml").read_text())
-    manifest["cloud_image"]["trust"] = {
-        "kind": "openpgp",
-        "fingerprints": [fingerprint],
-        "key_url": f"{PREFIX}{FOLDER}/key.asc",
-        "signature": f"{PREFIX}{FOLDER}/SHA512SUMS.sign",
+    manifest["cloud_image"] = {
+        "url": f"{PREFIX}{FOLDER}/{NAME}",
+        "checksums": f"{PREFIX}{FOLDER}/SHA512SUMS",
+        "algorithm": "sha512",
+        "format": "qcow2",
+        "trust": {
+            "kind": "openpgp",
+            "fingerprints": [fingerprint],
+            "key_url": f"{PREFIX}{FOLDER}/key.asc",
+            "signature": f"{PREFIX}{FOLDER}/SHA512SUMS.sign",
+        },
     }
     catalogue = root / "distros"
     shutil.copytree(ROOT / "distros/files", catalogue / "files")

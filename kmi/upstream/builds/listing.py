@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from urllib.parse import unquote, urldefrag, urljoin
 
 from kmi.errors import VerificationError
@@ -10,6 +11,7 @@ from kmi.host.http import Http
 from kmi.model.spec import BuildLookup
 from kmi.upstream.builds.choice import newest
 
+_MOST = 50_000
 _LINK = re.compile(rb"href\s{0,9}=\s{0,9}[\"']([^\"'<>\s]{1,512})[\"']", re.IGNORECASE)
 
 
@@ -21,13 +23,17 @@ def find(lookup: BuildLookup, http: Http) -> str:
 
 def children(page: bytes, url: str) -> list[str]:
     """The names of a folder's entries, decoded. VerificationError for a page without a single link."""
-    links = [match.decode("ascii", "replace") for match in _LINK.findall(page)]
+    links = [match[1].decode("ascii", "replace") for match in islice(_LINK.finditer(page), _MOST + 1)]
     if not links:
         raise VerificationError("the publisher's folder has no entries", got=f"{len(page)} bytes", where=url)
+    if len(links) > _MOST:
+        raise VerificationError(
+            "the publisher's folder is too large", expected=f"at most {_MOST} links", got="more", where=url
+        )
     base = url if url.endswith("/") else url + "/"
     found = []
     for link in links:
-        target = urldefrag(_joined(base, link)).url
+        target = _joined(base, link)
         name = unquote(target.removeprefix(base)) if target.startswith(base) else ""
         if name and "?" not in target and "/" not in name.rstrip("/") and name.isprintable():
             found.append(name)
@@ -36,6 +42,6 @@ def children(page: bytes, url: str) -> list[str]:
 
 def _joined(base: str, link: str) -> str:
     try:
-        return urljoin(base, link)
+        return urldefrag(urljoin(base, link)).url
     except ValueError:  # an address such as http://[
         return ""

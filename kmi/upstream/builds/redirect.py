@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kmi.host.http import Http
 from kmi.model.spec import BuildLookup
+from kmi.upstream import names
 from kmi.upstream.builds.choice import newest
 
 
@@ -14,6 +15,6 @@ def find(lookup: BuildLookup, http: Http) -> str:
 
 
 def tails(url: str) -> list[str]:
-    """The URL and everything that stands behind each of its slashes, the longest first."""
-    parts = url.split("/")
+    """The URL and everything that stands behind each of its slashes, the longest first; of a long URL only its end."""
+    parts = url[-names.LONGEST :].split("/")
     return ["/".join(parts[number:]) for number in range(len(parts))]

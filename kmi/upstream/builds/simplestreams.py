@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from kmi.host.http import Http
 from kmi.model.spec import BuildLookup
-from kmi.upstream import index
+from kmi.upstream import index, names
 from kmi.upstream.builds.choice import newest
-
-LIMIT = 64 << 20
-"""Bytes: the index of all released images holds several years of them."""
 
 
 def find(lookup: BuildLookup, http: Http) -> str:
     """The newest build that has the item: the lookup's name is ``<product>/{build}/<item>``, as in
     ``com.ubuntu.cloud:server:24.04:amd64/{build}/disk1.img``. NetworkError, VerificationError."""
     url = lookup.url or ""
-    products = index.at(index.load(http.get(url, limit=LIMIT).body, url), "products", where=url)
+    products = index.at(index.load(http.get(url, limit=index.LIMIT).body, url), "products", where=url)
     product = lookup.name.partition("/")[0]
     versions = index.at(products, product, "versions", where=url)
     return newest(
@@ -23,6 +20,7 @@ def find(lookup: BuildLookup, http: Http) -> str:
         [
             f"{product}/{build}/{item}"
             for build, version in (versions.items() if isinstance(versions, dict) else ())
+            if len(build) <= names.LONGEST  # a long one would be copied for each item
             for item in (version.get("items") or () if isinstance(version, dict) else ())
         ],
     )

@@ -22,8 +22,10 @@ def locate(image: CloudImage, *, http: Http, prove: Callable[[str], Proved]) -> 
     disk = index.at(stream, *path, "formats", form, "disk", where=where)
     url = below(image.url, index.text(disk, "location", where=where), where)
     head = http.head(url)
-    content = disk.get("uncompressed-sha256")
-    signature = disk.get("signature")
+    content, signature = (
+        index.text(disk, name, where=where) if disk.get(name) is not None else None
+        for name in ("uncompressed-sha256", "signature")
+    )
     return Located(
         url=url,
         digest=hexadecimal("sha256", index.text(disk, "sha256", where=where), where),
@@ -31,6 +33,6 @@ def locate(image: CloudImage, *, http: Http, prove: Callable[[str], Proved]) -> 
         build=index.text(stream, *path, "release", where=where),
         released_at=released(url, document, head),
         evidence=document.evidence,
-        content=hexadecimal("sha256", str(content), where) if content else None,
-        signature=below(image.url, str(signature), where) if signature else None,
+        content=hexadecimal("sha256", content, where) if content else None,
+        signature=below(image.url, signature, where) if signature else None,
     )

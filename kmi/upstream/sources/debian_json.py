@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +32,8 @@ def locate(image: CloudImage, *, http: Http, prove: Callable[[str], Proved]) -> 
             f"the index has {len(found)} uploads of format {image.format}", expected="one", where=where
         )
     build = index.text(found[0], "metadata", "labels", _VERSION, where=where)
+    if names.match(names.BUILD, build) is None:
+        raise VerificationError("the index's version is no build id", got=repr(build[:80]), where=where)
     url = names.fill(image.url, build)
     place = index.text(found[0], "data", "ref", where=where)
     if not url.endswith(f"/{place}"):
@@ -58,7 +59,7 @@ def _digest(text: str, algorithm: str, where: str) -> Digest:
     given, _, value = text.partition(":")
     try:
         raw = base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise VerificationError("the index's digest is no base64", got=text[:160], where=where) from error
     if given != algorithm:
         raise VerificationError("the index uses another algorithm", expected=algorithm, got=given[:20], where=where)

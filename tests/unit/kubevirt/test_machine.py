@@ -110,6 +110,7 @@ def test_the_full_machine_has_its_keys_through_the_guest_agent() -> None:
         ("bios uefi", None),
         ("uefi", {"efi": {"secureBoot": False}}),
         ("uefi secure-boot", {"efi": {"secureBoot": False}}),
+        ("native", None),
     ],
 )
 def test_firmware_is_the_images(firmware: str, bootloader: dict[str, Any] | None) -> None:
@@ -136,6 +137,8 @@ def test_without_cloud_init_there_is_no_seed() -> None:
         spec = template(form(record(init="none"), REFERENCE))
         assert [volume["name"] for volume in spec["volumes"]] == ["rootdisk"]
         assert [disk["name"] for disk in spec["domain"]["devices"].get("disks", [])] in ([], ["rootdisk"])
+        for init, said in (("none", "on its console"), ("ignition", "cloudInitConfigDrive")):
+            assert said in form(record(init=init, agent="absent"), REFERENCE).splitlines()[1]
 
 
 def test_without_a_preference_none_is_named() -> None:

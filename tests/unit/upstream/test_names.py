@@ -46,3 +46,16 @@ def test_numbers_count_as_numbers() -> None:
 def test_none_is_newer_than_the_newest(builds: list[str]) -> None:
     best = names.newest(builds)
     assert best is not None and not any(names.older(best, build) for build in builds)
+
+
+def test_numbers_of_any_length_and_of_other_alphabets_have_an_order() -> None:
+    """int() refuses more than 4,300 digits, and str.isdigit is true of what int() cannot read."""
+    assert names.older("9" * 5000, "1" + "0" * 5000)
+    assert not names.older("1.02", "1.2") and not names.older("1.2", "1.02")
+    assert names.newest(["1.²", "1.3"]) == "1.3"
+
+
+@pytest.mark.parametrize("build", ["", "a b", "../x", "x/y", "-x", "é", "1\n", "x" * 101, "²"])
+def test_what_is_no_word(build: str) -> None:
+    assert not names.word(build)
+    assert names.word("OL9U8_x86_64-kvm-b293") and names.word("44.20260913.3.0")

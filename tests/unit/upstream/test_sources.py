@@ -96,6 +96,10 @@ def test_debian_gives_build_and_digest() -> None:
         debian(ref="bookworm/20250210-2019/other.qcow2"),
         debian(version="2025/../../x"),
         debian(version=3),
+        debian(version="1/../../x", ref="bookworm/1/../../x/d-1/../../x.qcow2"),
+        debian(version="²", ref="bookworm/²/d-².qcow2"),
+        debian(digest="sha512:é" + "A" * 85),
+        debian(digest="sha512:" + "A" * 2100),
         debian(digest="sha512:!!!!"),
         debian(digest="sha512:AAAA"),
         debian(digest="md5:AAAA"),
@@ -133,6 +137,11 @@ def test_a_coreos_stream_gives_both_digests_and_the_signature() -> None:
         (stream("https://evil.example/d.qcow2.xz"), "x86_64/qemu/qcow2.xz"),
         (stream(STREAM + "../../d.qcow2.xz"), "x86_64/qemu/qcow2.xz"),
         (stream(STREAM + "d\n.xz"), "x86_64/qemu/qcow2.xz"),
+        (stream(STREAM + "%2e%2e/d.xz"), "x86_64/qemu/qcow2.xz"),
+        (stream(STREAM + ".%2E\\d.xz"), "x86_64/qemu/qcow2.xz"),
+        (stream(STREAM + "44/.."), "x86_64/qemu/qcow2.xz"),
+        (stream(signature=["x"] * 9), "x86_64/qemu/qcow2.xz"),
+        (stream(**{"uncompressed-sha256": {}}), "x86_64/qemu/qcow2.xz"),
         (stream(sha256="a1"), "x86_64/qemu/qcow2.xz"),
         (stream(sha256=None), "x86_64/qemu/qcow2.xz"),
         (stream(signature="http://evil.example/s"), "x86_64/qemu/qcow2.xz"),
@@ -148,6 +157,11 @@ def test_a_coreos_stream_gives_both_digests_and_the_signature() -> None:
 def test_a_stream_that_leads_elsewhere_is_refused(document: bytes, item: str) -> None:
     with pytest.raises(VerificationError):
         locate("coreos-stream", document, STREAM, item=item)
+
+
+def test_an_index_does_not_choose_the_rest_of_a_host_name() -> None:
+    with pytest.raises(VerificationError, match="elsewhere"):
+        locate("coreos-stream", stream(STREAM[:-1] + ".evil/d.xz"), STREAM[:-1], item="x86_64/qemu/qcow2.xz")
 
 
 def oracle(**changes: object) -> bytes:
