@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 KMI := .venv/bin/kmi
 DEMO := build/demo
 
-.PHONY: help setup demo test test-all unit lint bench clean
+.PHONY: help setup demo test test-all unit lint docs bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,6 +26,9 @@ unit: setup ## the fast tests alone, without network
 
 lint: setup ## ruff, mypy, zizmor, actionlint
 	@sh hack/lint.sh
+
+docs: setup ## write the chart, the criteria and the images' pages anew from manifests and tables
+	@$(PYTHON) hack/docs.py
 
 bench: setup ## measure kmi against the usual tools; writes docs/performance.md
 	@$(PYTHON) -m bench.pipeline

@@ -81,7 +81,7 @@ FULL: dict[str, Any] = {
             "reason": "too old",
             "end_of_life": "2026-04-30",
             "successor": "2",
-            "waivers": [{"criterion": "tls-only", "reason": "none signs", "until": "2027-01-01"}],
+            "waivers": [{"criterion": "trust", "reason": "none signs", "until": "2027-01-01"}],
         },
     ],
 }  # fmt: skip

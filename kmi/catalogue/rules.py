@@ -11,6 +11,7 @@ from kmi.catalogue.document import Place
 from kmi.catalogue.images import Build, CloudImage, Trust
 from kmi.catalogue.schema import Manifest
 from kmi.documents import shown
+from kmi.model.checks import TRUST, WAIVABLE
 from kmi.model.spec import Tier
 
 _INDEXED = frozenset({"debian-json", "coreos-stream", "oracle-template"})
@@ -76,6 +77,23 @@ def _loose_trust(manifest: Manifest) -> Iterator[Break]:
     for number, release in enumerate(manifest.releases):
         if release.trust and not (release.cloud_image or manifest.cloud_image):
             yield ("releases", number, "trust"), "there is no cloud_image to prove"
+
+
+def _waivers(manifest: Manifest) -> Iterator[Break]:
+    """Only some criteria may be waived, each once; and what no publisher signs is stable only by such a waiver."""
+    for number, release in enumerate(manifest.releases):
+        here: Place = ("releases", number)
+        waived = [waiver.criterion for waiver in release.waivers]
+        for place, name in enumerate(waived):
+            if name not in WAIVABLE:
+                known = " or ".join(sorted(WAIVABLE))
+                yield (*here, "waivers", place, "criterion"), f"{known} is expected: no other criterion may be waived"
+            elif name in waived[:place]:
+                yield (*here, "waivers", place, "criterion"), f"{name} is waived twice"
+        image = release.cloud_image or manifest.cloud_image
+        trust = release.trust or (image and image.trust)
+        if release.tier is Tier.STABLE and trust and trust.kind == "tls-only" and TRUST not in waived:
+            yield (*here, "tier"), f"stable and tls-only need a waiver for {TRUST}"
 
 
 def _redistribution(manifest: Manifest) -> Iterator[Break]:
@@ -209,6 +227,6 @@ def _trust(trust: Trust, image: CloudImage, place: Place) -> Iterator[Break]:
 
 
 _RULES = (
-    _default, _versions, _tiers, _loose_trust, _redistribution, _codenames, _architectures, _agent, _customize, _images,
-    _files, _sizes,
+    _default, _versions, _tiers, _waivers, _loose_trust, _redistribution, _codenames, _architectures, _agent,
+    _customize, _images, _files, _sizes,
 )  # fmt: skip

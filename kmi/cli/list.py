@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from kmi.catalogue import load, select
+from kmi.catalogue.chart import rows, ways
 from kmi.catalogue.select import ALL
-from kmi.model.spec import ImageSpec
+from kmi.cli.chart import LEGEND, chart, columns
+from kmi.model.spec import ImageSpec, Tier
 
 if TYPE_CHECKING:
     from kmi.cli.context import Context
-
-_COLUMNS = ("distro", "release", "arch", "tier", "trust", "source", "end of life")
 
 
 def add(
@@ -22,47 +24,42 @@ def add(
         "list",
         parents=[shared],
         help="list the images that can be built",
-        description="List the images of the catalogue. A star marks the release that is built when none is named.",
+        description="List the releases of the catalogue by architecture. A star marks the release that is meant where "
+        "none is named.",
     )
     parser.add_argument("selectors", nargs="*", metavar="DISTRO[:RELEASE]", help="only these, with * (default: all)")
     parser.add_argument("--arch", default=ALL, help="only this architecture (default: all)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    tiers = [tier.value for tier in Tier]
+    parser.add_argument("--tier", action="append", choices=tiers, help="only this tier (may be given several times)")
+    parser.add_argument("--format", choices=("table", "json", "github"), default="table",
+                        help="github: a job matrix of what is built and published, on one line")  # fmt: skip
+    parser.add_argument("--json", dest="format", action="store_const", const="json", help="print JSON")
+    parser.add_argument("--redistribute", action="store_true",
+                        help="with --format github: also images whose publisher restricts passing them on")  # fmt: skip
     return parser
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    specs = select(load(context.settings.distros), args.selectors or ["*:*"], args.arch)
-    if args.json:
-        context.say_json([_json(spec) for spec in specs])
+    chosen = select(load(context.settings.distros), args.selectors or ["*:*"], args.arch)
+    specs = tuple(spec for spec in chosen if not args.tier or spec.tier in args.tier)
+    today = datetime.now(UTC).date()
+    if args.format == "json":
+        context.say_json([_json(spec, today) for spec in specs])
+    elif args.format == "github":
+        from kmi.cli.matrix import matrix
+        from kmi.pipeline.releases import Terms
+
+        terms = Terms(today=today, restricted=args.redistribute)
+        context.say(json.dumps(matrix(specs, terms, lambda why: context.ui.line(f"left out: {why}"))))
+    elif not specs:
+        context.ui.line(f"none of these images is {' or '.join(args.tier)}")
     else:
-        context.say(_table([_COLUMNS, *(_row(spec) for spec in specs)]))
+        context.say(chart(rows(specs), today, columns()))
+        context.ui.line(LEGEND)
     return 0
 
 
-def _row(spec: ImageSpec) -> tuple[str, ...]:
-    ends = spec.end_of_life.isoformat() if spec.end_of_life else ""
-    release = spec.id.release + ("*" if spec.default else "")
-    return spec.id.distro, release, spec.id.arch, spec.tier, _trust(spec), ", ".join(_sources(spec)), ends
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _trust(spec: ImageSpec) -> str:
-    """What proves the download; a bootstrap is always traced to the archive's key."""
-    if spec.cloud_image:
-        return spec.cloud_image.trust.kind
-    return "apt" if spec.archive else ""
-
-
-def _sources(spec: ImageSpec) -> list[str]:
-    return [name for name, there in (("download", spec.cloud_image), ("bootstrap", spec.archive)) if there]
-
-
-def _json(spec: ImageSpec) -> dict[str, object]:
+def _json(spec: ImageSpec, today: date) -> dict[str, object]:
     return {
         "id": str(spec.id),
         "distro": spec.id.distro,
@@ -71,12 +68,15 @@ def _json(spec: ImageSpec) -> dict[str, object]:
         "arch": spec.id.arch.value,
         "default": spec.default,
         "tier": spec.tier.value,
-        "trust": _trust(spec),
-        "sources": _sources(spec),
+        "trust": next((proof for _, proof in ways(spec)), ""),
+        "sources": [source for source, _ in ways(spec)],
         "firmware": [firmware.value for firmware in spec.firmware],
         "init": spec.init,
         "user": spec.user,
         "agent": spec.agent,
         "packages": list(spec.recipe.packages) if spec.recipe else [],
         "end_of_life": spec.end_of_life.isoformat() if spec.end_of_life else None,
+        "past_end_of_life": spec.end_of_life is not None and spec.end_of_life < today,
+        "successor": spec.successor,
+        "redistribution": spec.redistribution,
     }

@@ -8,9 +8,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from kmi.model import metadata
 from kmi.model.codec import decode
+from kmi.model.metadata import Metadata
 from kmi.model.spec import ImageSpec
-from kmi.model.stages import TestReport
+from kmi.model.stages import CheckResult, TestReport
 from kmi.policy import pages
 from kmi.policy.criteria import Case
 from kmi.settings import Settings
@@ -19,11 +21,10 @@ from kmi.settings import Settings
 def case(spec: ImageSpec, settings: Settings, today: date) -> Case:
     """The case of one image, for ``kmi.policy.criteria.judge``. What cannot be read counts as never seen."""
     stages = _stages(spec, settings.output)
-    metadata = stages.get("wrap", {}).get("metadata")
     return Case(
         spec=spec,
         today=today,
-        record=metadata if isinstance(metadata, dict) else None,
+        record=_record(stages.get("wrap", {})),
         results=_results(stages.get("test", {})),
         signed="index and images, verified before tagging" if "tag" in stages else "",
         page=page(spec.id.distro, settings),
@@ -50,18 +51,30 @@ def _stages(spec: ImageSpec, output: Path) -> dict[str, Mapping[str, Any]]:
     for receipt in sorted((path for path in receipts if path.exists()), key=lambda path: path.stat().st_mtime):
         try:
             rows = json.loads(receipt.read_text(encoding="utf-8"))["stages"]
-            found = {
-                row["stage"]: row["outputs"] if isinstance(row["outputs"], dict) else {}
-                for row in rows
-                if row["image"] in (str(spec.id), spec.id.name)
-            } or found
+            if any(row["image"] == str(spec.id) for row in rows):
+                found = {
+                    row["stage"]: row["outputs"] if isinstance(row["outputs"], dict) else {}
+                    for row in rows
+                    if row["image"] in (str(spec.id), spec.id.name)
+                }
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found
 
 
-def _results(outputs: Mapping[str, Any]) -> Any:
+def _record(outputs: Mapping[str, Any]) -> Metadata | None:
+    """None for a record that another version of kmi wrote with other fields, or that was damaged."""
     try:
-        return decode(TestReport, outputs["report"]).results
+        found = metadata.record(**outputs["metadata"])
+        int(found["disk-size"])
     except (KeyError, ValueError, TypeError):
         return None
+    return found
+
+
+def _results(outputs: Mapping[str, Any]) -> tuple[CheckResult, ...] | None:
+    try:
+        report: TestReport = decode(TestReport, outputs["report"])
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return None
+    return report.results

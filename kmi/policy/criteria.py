@@ -38,6 +38,19 @@ class Standing(StrEnum):
     UNKNOWN = "not seen yet"
 
 
+class Proof(StrEnum):
+    """What tells whether a criterion holds."""
+
+    METADATA = "the image's metadata"
+    MANIFEST = "the manifest"
+    BOOT = "the boot test"
+    SIGNATURES = "the signatures, verified before tags move"
+    ENTRYPOINT = "kmi's own test with Docker Engine"
+    PAGE = "the image's page"
+    PERSON = "a person"
+    NOTHING = "no check yet"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """What is known of an image. ``record`` and ``results`` are of its last build here, None where there was none."""
@@ -64,11 +77,14 @@ Judge = Callable[[Case], tuple[Standing, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """``id`` is used in waivers; only a ``waivable`` one may be waived (``kmi.model.checks``)."""
+    """``id`` is used in waivers; only a ``waivable`` one may be waived (``kmi.model.checks``). ``checks`` are the boot
+    checks that have to pass for it."""
 
     id: str
     text: str
     judge: Judge
+    proof: Proof = Proof.METADATA
+    checks: tuple[str, ...] = ()
 
     @property
     def waivable(self) -> bool:
@@ -188,7 +204,7 @@ def _trust(case: Case) -> tuple[Standing, str]:
     if case.record is None:
         return _NOT_BUILT
     kind = case.record["trust"]
-    return (Standing.UNMET if kind == "tls-only" else Standing.MET), kind
+    return (Standing.UNMET if kind in ("tls-only", "user") else Standing.MET), kind
 
 
 def _entrypoint(case: Case) -> tuple[Standing, str]:
@@ -211,22 +227,29 @@ CRITERIA: tuple[Criterion, ...] = (
     Criterion(id="documentation", text="a link to the documentation", judge=_recorded("documentation")),
     Criterion(id="download", text="a link to the publisher's download", judge=_recorded("download")),
     Criterion(id="licence", text="licence and agreements are included", judge=_recorded("licence", "licence-url")),
-    Criterion(id="signature", text="signed with cosign, verified as a stranger would", judge=_signed),
-    Criterion(id="entrypoint", text="the entrypoint prints any or all metadata", judge=_entrypoint),
+    Criterion(id="signature", text="signed with cosign, verified as a stranger would", judge=_signed,
+              proof=Proof.SIGNATURES),
+    Criterion(id="entrypoint", text="the entrypoint prints any or all metadata", judge=_entrypoint,
+              proof=Proof.ENTRYPOINT),
     Criterion(id="registry-size", text="within the limits of public registries", judge=_size),
     Criterion(id="qcow2", text="qcow2, sparsified", judge=_format),
-    Criterion(id="default-packages", text="git, vim, tmux, net-tools, a fetch tool, agent", judge=_packages),
-    Criterion(id="additions", text="what else the recipe adds was looked at", judge=_additions),
-    Criterion(id="agent-ssh-keys", text="the guest agent takes SSH keys", judge=_unchecked("keys through the agent")),
+    Criterion(id="default-packages", text="git, vim, tmux, net-tools, a fetch tool, agent", judge=_packages,
+              proof=Proof.MANIFEST),
+    Criterion(id="additions", text="what else the recipe adds was looked at", judge=_additions, proof=Proof.MANIFEST),
+    Criterion(id="agent-ssh-keys", text="the guest agent takes SSH keys", judge=_unchecked("keys through the agent"),
+              proof=Proof.NOTHING),
     Criterion(id="ubi-micro", text="published in the UBI-micro container", judge=_base),
-    Criterion(id="baseline-boot", text="boots as KubeVirt boots it", judge=_passed(LOGIN_PROMPT, GUEST_AGENT, SSH)),
+    Criterion(id="baseline-boot", text="boots as KubeVirt boots it", judge=_passed(LOGIN_PROMPT, GUEST_AGENT, SSH),
+              proof=Proof.BOOT, checks=(LOGIN_PROMPT, GUEST_AGENT, SSH)),
     Criterion(id="security-policy", text="SELinux, AppArmor and firewall as the distro ships them",
-              judge=_unchecked("SELinux, AppArmor and the firewall")),
-    Criterion(id=CLOUD_INIT, text="cloud-init configures guest and users", judge=_passed(CLOUD_INIT)),
-    Criterion(id="basics", text="storage, network and system behave", judge=_unchecked("storage and network")),
-    Criterion(id="try-me", text="a page with a VirtualMachine to try", judge=_try_me),
-    Criterion(id="uses", text="the page tells common uses", judge=_uses),
+              judge=_unchecked("SELinux, AppArmor and the firewall"), proof=Proof.NOTHING),
+    Criterion(id=CLOUD_INIT, text="cloud-init configures guest and users", judge=_passed(CLOUD_INIT),
+              proof=Proof.BOOT, checks=(CLOUD_INIT,)),
+    Criterion(id="basics", text="storage, network and system behave", judge=_unchecked("storage and network"),
+              proof=Proof.NOTHING),
+    Criterion(id="try-me", text="a page with a VirtualMachine to try", judge=_try_me, proof=Proof.PAGE),
+    Criterion(id="uses", text="the page tells common uses", judge=_uses, proof=Proof.PAGE),
     Criterion(id=UPSTREAM_CATALOG, text="ready for the catalogue of kubevirt/containerdisks",
-              judge=lambda _: (Standing.UNMET, "a person judges that")),
+              judge=lambda _: (Standing.UNMET, "a person judges that"), proof=Proof.PERSON),
     Criterion(id=TRUST, text="traced to a key of its publisher", judge=_trust),
 )  # fmt: skip

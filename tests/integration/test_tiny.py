@@ -32,3 +32,10 @@ def test_an_untouched_disk_is_built_published_and_reused(tmp_path, form):
         assert stages["wrap"]["outputs"]["metadata"]["packages"] == ""
         assert all(stages[name]["reused"] for name in ("fetch", "finish", "wrap", "index", "test", "sign", "tag"))
         assert stages["finish"]["outputs"]["virtual_size"] == 2 << 20
+        (shown,) = json.loads(kmi("show", "--criteria", "tiny", "--json").stdout)
+        standings = {finding["criterion"]: finding["standing"] for finding in shown["criteria"]}
+        assert {name for name, standing in standings.items() if standing == "met"} >= {
+            "checksum", "pulled", "licence", "signature", "qcow2", "registry-size", "entrypoint", "trust", "additions",
+        }  # fmt: skip
+        assert (standings["baseline-boot"], standings["cloud-init"]) == ("not met", "not met")
+        assert "not seen yet" not in standings.values()

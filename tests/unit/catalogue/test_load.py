@@ -180,6 +180,24 @@ def test_the_faults_of_every_file_are_told(folder: Path) -> None:
         ("tier: preview", "tier: preview\n    successor: 9.9", ":28: releases[1].successor: '9.9' is not a release"),
         (
             "tier: preview",
+            "tier: preview\n    waivers: [{criterion: ssh, reason: x, until: 2027-01-01}]",
+            ":28: releases[1].waivers[0].criterion: cloud-init or trust or upstream-catalog is expected: no other",
+        ),
+        (
+            "tier: preview",
+            "tier: preview\n    waivers:\n"
+            "    - {criterion: trust, reason: x, until: 2027-01-01}\n"
+            "    - {criterion: trust, reason: y, until: 2027-01-01}",
+            ":30: releases[1].waivers[1].criterion: trust is waived twice",
+        ),
+        ("tier: proposed", "tier: stable", ":23: releases[0].tier: stable and tls-only need a waiver for trust"),
+        (
+            "tier: proposed",
+            "tier: stable\n    waivers: [{criterion: cloud-init, reason: x, until: 2027-01-01}]",
+            ":23: releases[0].tier: stable and tls-only need a waiver for trust",
+        ),
+        (
+            "tier: preview",
             "tier: preview\n    firmware: {arm64: [uefi]}",
             ":28: releases[1].firmware: nothing for amd64",
         ),
@@ -263,6 +281,19 @@ def test_what_is_no_manifest_at_all(folder: Path, text: str | bytes, told: str) 
 def test_numbers_and_words_stay_as_they_are_written() -> None:
     value = read(b"a: 24.10\nb: no\nc: 0644\nd: 1e3\ne: null\nf: 12:30\n").value
     assert value == {"a": "24.10", "b": "no", "c": "0644", "d": "1e3", "e": "null", "f": "12:30"}
+
+
+def test_what_nobody_signs_is_stable_with_a_dated_waiver(folder: Path) -> None:
+    waiver = "tier: stable\n    waivers: [{criterion: trust, reason: nothing is signed, until: 2027-01-01}]"
+    image = specs(folder, GOOD.replace("tier: proposed", waiver))[0]
+    assert image.tier is Tier.STABLE
+    assert [(waiver.criterion, waiver.until) for waiver in image.waivers] == [("trust", date(2027, 1, 1))]
+
+
+def test_what_is_signed_is_stable_without(folder: Path) -> None:
+    signed = f"trust: {{kind: openpgp, fingerprints: [{'A' * 40}], key_url: https://a.example/k}}"
+    text = GOOD.replace("tier: proposed", f"tier: stable\n    {signed}")
+    assert specs(folder, text)[0].tier is Tier.STABLE
 
 
 def test_a_planned_release_needs_no_source(folder: Path) -> None:
