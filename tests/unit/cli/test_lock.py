@@ -166,6 +166,16 @@ def test_one_failure_hides_no_other_result_and_the_highest_status_counts(
     assert list(locks(distros)) == ["c.lock.json"]
 
 
+def test_what_no_lock_can_hold_is_that_image_s_failure_alone(
+    publishers: Publishers, distros: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publishers.changes["a"] = {"build": "x" * 201}
+    assert cli.main(["lock", "a", "b"]) == VerificationError.exit_code
+    captured = capsys.readouterr()
+    assert states(captured.out) == {"a-1-amd64": "failed", "b-1-amd64": "new"}
+    assert "refused: a-1-amd64: the publisher's index gives what no lock can hold" in captured.err
+
+
 def test_what_failed_keeps_its_entry_beside_what_did_not(publishers: Publishers, distros: Path) -> None:
     releases = [
         {"version": version, "tier": "preview", "default": flag, "architectures": ["amd64"]}
@@ -222,7 +232,7 @@ def test_what_has_nothing_to_lock_is_named(
     save(distros, "a", releases=[ended])
     assert cli.main(["lock"]) == 0
     captured = capsys.readouterr()
-    assert "left out: a-1-amd64, past its end of life, 2020-01-31" in captured.err
+    assert "left out: a-1-amd64 is past its end of life: it ended on 2020-01-31" in captured.err
     assert "a-1-amd64" not in captured.out
     assert cli.main(["lock", "a"]) == 2
     assert publishers.asked.count("a") == 0
