@@ -17,6 +17,7 @@ KINDS = {
     "guest": "Hostile guests",
     "manifest": "Hostile manifests",
     "registry": "A registry that misbehaves",
+    "canary": "Planted secrets",
     "damage": "Flipped bits and missing files in the cache",
     "full-disk": "Full disks",
     "concurrent": "Several runs at once",
@@ -27,7 +28,8 @@ HEAD = """\
 
 What `make test-all` injected in its last complete run, and what kmi did. A row stands here only after its test's
 assertions held: no bad file was named, no tag moved, the exit status was the documented one, nothing of the run lived
-on, and where a rerun is part of the case it finished the job. Random faults are seeded; the same seeds come in every run.
+on, and where a rerun is part of the case it finished the job. Random faults are seeded: the same seeds come in every
+run.
 
 """
 

@@ -134,6 +134,7 @@ _HOST = {
     errno.ENOSPC: ("the disk is full", "`kmi cache prune` frees space; then run the same command again"),
     errno.EDQUOT: ("the disk quota is used up", "`kmi cache prune` frees space; then run the same command again"),
     errno.EROFS: ("the file system is read-only", None),
+    errno.EFBIG: ("a file is larger than its file system allows", "see `ulimit -f`, or name another folder"),
     errno.EACCES: ("a file may not be opened", "check its owner and mode, or name another folder"),
     errno.EPERM: ("this user may not do that", "check owner and mode, or name another folder"),
     errno.EIO: ("the disk fails", "look at the kernel's log (`dmesg`)"),

@@ -26,9 +26,15 @@ from kmi.host.store import owned
 from kmi.host.ui import Reporter
 from kmi.oci.attempts import be_patient
 
-VERBS = ("list", "show", "check", "lock", "build", "run", "vm", "inspect", "verify", "registry", "doctor", "cache")
+VERBS = (
+    "list", "show", "new", "check", "lock", "build", "publish", "run", "vm", "inspect", "verify", "registry", "doctor",
+    "cache",
+)  # fmt: skip
 """In the order of the help text; ``kmi.cli.<verb>`` has ``add(subparsers)`` and ``run(args, context) -> int``."""
 
+
+CACHED = frozenset({"lock", "build", "run", "publish", "registry", "doctor", "cache"})
+"""The verbs that work in the cache, temporary files included. A verifier needs none and leaves nothing anywhere."""
 
 _LONGEST = 1000
 """Characters of one line of an error: some repeat what they were given."""
@@ -64,7 +70,7 @@ def _run(case: Case) -> int:
         flags = {name: value for name, value in vars(args).items() if name not in ("verb", "handler")}
         case.settings = settings.load(_folder(), os.environ, flags)
         be_patient(case.settings.patience)
-        with guarded(partial(owned, case.settings.cache)):
+        with guarded(partial(owned, case.settings.cache) if args.verb in CACHED else None):
             return int(args.handler(args, Context(settings=case.settings, ui=ui)))
     except ManyErrors as failed:
         for image, error in failed.failures.items():

@@ -1,4 +1,4 @@
-"""``kmi verify``: prove a published image with nothing but its reference and the public key."""
+"""``kmi verify``: prove a published image with nothing but its reference and the public key, or the signer's name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kmi.oci import reference as references
 from kmi.publish import embedded
+from kmi.publish.keyless import ISSUER, Identity
 from kmi.publish.verify import Verified, verify
 
 if TYPE_CHECKING:
@@ -21,11 +22,14 @@ def add(
         "verify",
         parents=[shared],
         help="verify a published image's signatures",
-        description="Verify that the index and every image in it are signed by the key for this repository, and a tag "
-        "for this tag. Prints the reference by digest.",
+        description="Verify that the index and every image in it are signed by the key, or keyless by the identity, "
+        "for this repository, and a tag for this tag. Prints the reference by digest.",
     )
     parser.add_argument("reference", metavar="REF", help="host[:port]/path:tag, …@sha256:hex, or both")
-    parser.add_argument("--key", dest="public_key", type=Path, required=True, metavar="FILE", help="the public key")
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--key", dest="public_key", type=Path, metavar="FILE", help="the public key")
+    who.add_argument("--identity", metavar="URL", help="the workflow that signed keyless, with its ref")
+    parser.add_argument("--issuer", default=ISSUER, metavar="URL", help="who vouches for it (default: GitHub Actions)")
     parser.add_argument("--signed-for", metavar="REPOSITORY", help="the original repository, where REF is a mirror")
     parser.add_argument("--json", action="store_true", help="tell everything on stdout, as JSON")
     return parser
@@ -34,8 +38,8 @@ def add(
 def run(args: argparse.Namespace, context: Context) -> int:
     reference = references.parse(args.reference)
     with embedded.serving(reference.host, context.settings, create=False, note=context.ui.line):
-        verified = verify(reference, args.public_key, signed_for=args.signed_for)
-    for line in _told(verified, args.public_key):
+        verified = verify(reference, _signer(args), signed_for=args.signed_for)
+    for line in _told(verified, _signer(args)):
         context.ui.line(line)
     if args.json:
         context.say_json(_json(verified))
@@ -44,7 +48,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _told(verified: Verified, key: Path) -> list[str]:
+def _signer(args: argparse.Namespace) -> Path | Identity:
+    return Identity(subject=args.identity, issuer=args.issuer) if args.identity else Path(args.public_key)
+
+
+def _told(verified: Verified, signer: Path | Identity) -> list[str]:
     """What was checked, for people."""
     what = "index" if verified.children else "image"
     return [
@@ -53,7 +61,9 @@ def _told(verified: Verified, key: Path) -> list[str]:
         *(f"  {arch:<10}{digest}  signed" for arch, digest in verified.children),
         f"  {'tags':<10}{' '.join(verified.tags) or 'none'}",
         *([f"  {'made for':<10}{verified.signed_for}"] if verified.signed_for != verified.repository else []),
-        f"  {'key':<10}{verified.key} ({key})",
+        f"  {'identity':<10}{signer} ({signer.issuer})"
+        if isinstance(signer, Identity)
+        else f"  {'key':<10}{verified.key} ({signer})",
     ]
 
 

@@ -28,7 +28,7 @@ Start = Callable[[list[str], int], int]
 class _Run:
     """One run of kmi. ``pipe`` is the end that only kmi holds; None until the first program is started."""
 
-    scratch: Callable[[], Path]
+    scratch: Callable[[], Path] | None
     guardian: int = 0
     pipe: int | None = None
     before: dict[str, str | None] = field(default_factory=dict)
@@ -39,9 +39,10 @@ _RUN: _Run | None = None
 
 
 @contextmanager
-def guarded(scratch: Callable[[], Path]) -> Iterator[None]:
+def guarded(scratch: Callable[[], Path] | None) -> Iterator[None]:
     """Have the programs of this block end with kmi, however it ends. ``scratch`` makes the folder for temporary files
-    when the first program is started. An error's way out leaves the guardian a last look round."""
+    when the first program is started; without it they lie where they always do. An error's way out leaves
+    the guardian a last look round."""
     global _RUN
     run = _RUN = _Run(scratch=scratch)
     try:
@@ -74,9 +75,9 @@ def bequeath(folder: Path) -> None:
                 os.write(_RUN.pipe, os.fsencode(folder) + b"\n")
 
 
-def _temporary(scratch: Callable[[], Path]) -> dict[str, str]:
+def _temporary(scratch: Callable[[], Path] | None) -> dict[str, str]:
     try:
-        return {"TMPDIR": str(scratch())}
+        return {} if scratch is None else {"TMPDIR": str(scratch())}
     except OSError:  # a cache that cannot be written: who needs it will say so
         return {}
 

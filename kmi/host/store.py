@@ -63,6 +63,8 @@ class Store:
     HostError if a folder of the cache is something else; OSError if the cache cannot be written."""
 
     def __init__(self, root: Path, warn: Callable[[str], None] = lambda _: None) -> None:
+        if (root / "oci-layout").exists():  # whose blobs have the names of the cache's: a prune would take them
+            raise HostError("this is no cache of kmi", expected="a cache", got="an OCI layout", where=root)
         self.root = root
         self.warn = warn
         self._made: set[str] = set()

@@ -57,7 +57,7 @@ def parse(text: str) -> Reference:
     """Read a reference. UsageError, with what to write instead, for anything else."""
     if "://" in text:
         raise _refused(text, "a reference has no scheme", text.partition("://")[2])
-    if text.startswith(("/", ".", "~")) or Path(text).is_dir():
+    if text.startswith(("/", ".", "~")) or _is_folder(text):
         raise UsageError("not an OCI layout", expected="a folder that holds a file oci-layout", got=text[:300])
     rest, at, digest = text.partition("@")
     host, slash, path = rest.partition("/")
@@ -82,7 +82,15 @@ def layout_path(text: str) -> Path | None:
     scheme, colon, path = text.partition(":")
     if colon and scheme == "oci" and path:
         return Path(path)
-    return Path(text) if (Path(text) / "oci-layout").is_file() else None
+    return Path(text) if _is_folder(text) and (Path(text) / "oci-layout").is_file() else None
+
+
+def _is_folder(text: str) -> bool:
+    """False also for what can be no path: too long for the file system, or with a NUL."""
+    try:
+        return Path(text).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _digest(text: str, value: str) -> Digest:

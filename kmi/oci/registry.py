@@ -7,22 +7,19 @@ machine's own registries only.
 from __future__ import annotations
 
 import hashlib
-import re
+import shutil
 from pathlib import Path
 
-from kmi.errors import BuildError, NetworkError, UsageError, VerificationError
-from kmi.host.run import run
+from kmi.errors import UsageError, VerificationError
 from kmi.model.digest import Digest
 from kmi.model.platform import Arch
+from kmi.oci.attempts import patiently
 from kmi.oci.layout import CONFIG, Descriptor, Layout, load
 from kmi.oci.reference import Reference
+from kmi.oci.skopeo import skopeo
+from kmi.oci.trouble import NotFound, RegistryError
 
-_ABSENT = re.compile(r"manifest unknown|name unknown|StatusCode: 404|status:? 404|404 \(?Not Found", re.IGNORECASE)
-_RETRIES = ("--retry-times", "2")
-
-
-class NotFound(NetworkError):
-    """The registry answered, and it holds no such image."""
+__all__ = ["NotFound", "RegistryError", "config", "exists", "pull", "raw_manifest", "resolve", "transport"]
 
 
 def transport(reference: Reference) -> str:
@@ -34,7 +31,7 @@ def transport(reference: Reference) -> str:
 def raw_manifest(reference: Reference) -> bytes:
     """The manifest or index as the registry stores it. NotFound, NetworkError, or VerificationError if the reference
     has a digest and the bytes do not match it."""
-    raw = _skopeo(reference, "inspect", *_tls(reference), *_RETRIES, "--raw", transport(reference)).encode()
+    raw = _read(reference, "inspect", *_tls(reference), "--raw", transport(reference)).encode()
     if reference.digest and (got := _digest(raw, reference.digest.algorithm)) != reference.digest:
         raise VerificationError("a registry sent another manifest", expected=reference.digest, got=got, where=reference)
     return raw
@@ -60,7 +57,7 @@ def config(reference: Reference) -> bytes:
     descriptor = Descriptor.of_json(load(raw_manifest(reference)).get("config"))
     if descriptor.media_type not in (CONFIG, "application/vnd.docker.container.image.v1+json"):
         raise VerificationError("not a container image", expected=CONFIG, got=descriptor.media_type, where=reference)
-    raw = _skopeo(reference, "inspect", *_tls(reference), *_RETRIES, "--config", "--raw", transport(reference)).encode()
+    raw = _read(reference, "inspect", *_tls(reference), "--config", "--raw", transport(reference)).encode()
     if (got := _digest(raw, descriptor.digest.algorithm)) != descriptor.digest:
         raise VerificationError("a registry sent another config", expected=descriptor.digest, got=got, where=reference)
     return raw
@@ -76,39 +73,18 @@ def pull(reference: Reference, into: Path, arch: Arch | None = None) -> Layout:
         wanted, what = [], ["--all", "--preserve-digests"]
     else:
         wanted, what = ["--override-os", "linux", "--override-arch", arch.value], ["--format", "oci"]
-    _skopeo(
-        reference,
-        *wanted,
-        "copy",
-        "--quiet",
-        *what,
-        *_RETRIES,
-        *source_tls,
-        "--dest-oci-accept-uncompressed-layers",
-        transport(reference),
-        f"oci:{into}",
-    )
+    words = [*wanted, "copy", "--quiet", *what, *source_tls, "--dest-oci-accept-uncompressed-layers"]
+
+    def once() -> None:
+        shutil.rmtree(into, ignore_errors=True)  # what a failed try left
+        skopeo(reference, *words, transport(reference), f"oci:{into}", what=f"cannot pull {reference}")
+
+    patiently(once)
     return Layout.open(into)
 
 
-def _skopeo(reference: Reference, *words: str) -> str:
-    """Run skopeo; its failure becomes NotFound or NetworkError with the request named."""
-    try:
-        return run(["skopeo", *words]).stdout
-    except BuildError as error:
-        if _ABSENT.search(str(error.got)):
-            raise NotFound(
-                f"the registry has no image {reference}",
-                got=error.got,
-                where=error.where,
-                hint="check the name and the tag or digest; a private repository looks absent without a login",
-            ) from error
-        raise NetworkError(
-            f"cannot read {reference}",
-            got=error.got,
-            where=error.where,
-            hint=f"check the network and the login (`skopeo login {reference.host}`)",
-        ) from error
+def _read(reference: Reference, *words: str) -> str:
+    return patiently(lambda: skopeo(reference, *words, what=f"cannot read {reference}").stdout)
 
 
 def _tls(reference: Reference) -> list[str]:

@@ -1,4 +1,5 @@
-"""The cosign program: signatures of images by key, without transparency log and without any network but the registry.
+"""The cosign program: signatures of images by key, without transparency log and without any network but the registry,
+or keyless (``kmi.publish.keyless``), with both.
 
 cosign 3 stores a signature as a Sigstore bundle that refers to the image (image-spec, "subject"). Its statement has
 the predicate type ``SIGNATURE`` and no name of the image in it, only the digest; kmi therefore writes into the signed
@@ -13,18 +14,23 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmi.errors import BuildError, NetworkError, UsageError, VerificationError
-from kmi.host import capability
+from kmi.errors import BuildError, UsageError, VerificationError
+from kmi.host import capability, memory
 from kmi.host import run as host
+from kmi.host.run import Result
 from kmi.model.digest import Digest
 from kmi.model.metadata import PREFIX
-from kmi.oci import registry
+from kmi.oci import logins, registry
+from kmi.oci.attempts import failure, patiently, silence
+from kmi.oci.logins import Login
 from kmi.oci.reference import Reference
+from kmi.publish import keyless
+from kmi.publish.keyless import Identity
 
 SIGNATURE = "https://sigstore.dev/cosign/sign/v1"
 """The predicate type of a signature. ``cosign verify`` is content with any other attestation too; kmi is not."""
@@ -40,12 +46,19 @@ _TRUSTED_ROOT = {"mediaType": "application/vnd.dev.sigstore.trustedroot+json;ver
 _NO_SIGNATURE = 10
 """cosign's exit status where nothing refers to the image (cosign, cmd/cosign/errors/exit_codes.go)."""
 _REGISTRY = re.compile(
-    r"""\b(?:GET|HEAD|Get|Head)\ "?https?://      # go-containerregistry and net/http begin so, whatever went wrong
-    |dial\ tcp|timeout|\btls:\ |\bx509:\ |unexpected\ status\ code|\b(?:UNAUTHORIZED|DENIED|TOOMANYREQUESTS):\ """,
+    r"""\b(?i:GET|HEAD|POST|PUT|PATCH)\ "?https?://   # go-containerregistry and net/http begin so, whatever went wrong
+    |dial\ tcp|timeout|deadline\ exceeded|ran\ out\ of\ time
+    |does\ not\ match\ requested\ digest
+    |\btls:\ |\bx509:\ |unexpected\ status\ code|\b(?:UNAUTHORIZED|DENIED|TOOMANYREQUESTS):\ """,
     re.VERBOSE,
 )
 """How cosign speaks of a registry that fails it: no word on any signature."""
 _TIMEOUT = 300.0
+_GRACE = 30.0
+"""Seconds that cosign, whose own limit is told to it, gets to say which request ran into that."""
+_ANY = tuple(range(256))
+_NOWHERE = "/dev/null/kmi"
+"""A folder that is not there and that nobody can make."""
 _BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
 
 
@@ -74,36 +87,39 @@ def public_key(private: Path, password: str) -> str:
 
 
 def sign(reference: Reference, private: Path, password: str, tags: tuple[str, ...], log: Path | None = None) -> None:
-    """Sign the image at a digest for its repository and ``tags``. BuildError if cosign fails, NetworkError if that is
-    because the registry does not answer, HostError if cosign is too old.
+    """Sign the image at a digest for its repository and ``tags``. BuildError if cosign fails, RegistryError if that is
+    because of the registry (the signature may be there all the same), HostError if cosign is too old.
 
     Calls for one digest must be serialised: a registry without the referrers API keeps the list in a tag that
     cosign reads, changes and writes back.
     """
     capability.cosign()
-    with environment(password) as env:
-        folder = Path(env["HOME"])
-        config, root = folder / "signing-config.json", folder / "trusted-root.json"
-        config.write_text(json.dumps(_SIGNING_CONFIG), encoding="ascii")
-        root.write_text(json.dumps(_TRUSTED_ROOT), encoding="ascii")
-        argv: list[str | Path] = [
-            "cosign",
-            "sign",
-            "--yes",
-            "--key",
-            private,
-            "--signing-config",
-            config,
-            "--trusted-root",
-            root,
-        ]
-        for name, value in claims(reference.name, tags).items():
-            argv += ["-a", f"{name}={value}"]
-        try:
-            host.run([*argv, str(reference)], env=env, log=log, timeout=_TIMEOUT, secrets=[password])
-        except BuildError:
-            registry.raw_manifest(reference)
-            raise
+    with ExitStack() as stack:
+        config = stack.enter_context(memory.file(json.dumps(_SIGNING_CONFIG).encode()))
+        root = stack.enter_context(memory.file(json.dumps(_TRUSTED_ROOT).encode()))
+        argv: list[str | Path] = ["sign", "--yes", "--key", private.absolute()]
+        argv += ["--signing-config", config, "--trusted-root", root, *_annotations(reference, tags)]
+        result = _cosign(argv, reference, f"{reference.host} did not take the signature", log, password)
+    _check_signed(result, reference, log)
+
+
+def sign_keyless(reference: Reference, tags: tuple[str, ...], log: Path | None = None) -> None:
+    """``sign`` with the identity of this GitHub Actions job (``keyless.identity``) in place of a key. RegistryError
+    also if Fulcio, Rekor or the trust root's server fails."""
+    capability.cosign()
+    argv = ["sign", "--yes", "--oidc-provider", keyless.PROVIDER, *_annotations(reference, tags)]
+    what = f"{reference.host}, or a service of Sigstore, did not take the signature"
+    _check_signed(_cosign(argv, reference, what, log, keyless_home=True), reference, log)
+
+
+def _annotations(reference: Reference, tags: tuple[str, ...]) -> list[str]:
+    return [word for name, value in claims(reference.name, tags).items() for word in ("-a", f"{name}={value}")]
+
+
+def _check_signed(result: Result, reference: Reference, log: Path | None) -> None:
+    if result.status:
+        registry.raw_manifest(reference)
+        raise BuildError("cosign cannot sign", got=_said(result), where=reference, log=log)
 
 
 def claims(repository: str, tags: tuple[str, ...]) -> dict[str, str]:
@@ -111,41 +127,62 @@ def claims(repository: str, tags: tuple[str, ...]) -> dict[str, str]:
     return {REPOSITORY: repository, TAGS: " ".join(tags)}
 
 
-def signatures(reference: Reference, key: Path, log: Path | None = None) -> tuple[Signature, ...]:
-    """Every signature of the image at a digest that verifies with the public ``key``; none is an empty tuple.
+def signatures(reference: Reference, key: Path | Identity, log: Path | None = None) -> tuple[Signature, ...]:
+    """Every signature of the image at a digest that verifies with the public ``key``, or that was made keyless by an
+    identity; none is an empty tuple.
 
     Attestations of other types by the same key are left out, and so is what does not name the digest. UsageError if
     the key file is none, HostError if cosign is too old, NetworkError if the registry fails, VerificationError if
     cosign refuses what it finds or its answer is not understood.
     """
-    fingerprint(key)
+    argv: list[str | Path] = ["verify"]
+    if isinstance(key, Identity):
+        argv += ["--certificate-identity", key.subject, "--certificate-oidc-issuer", key.issuer]
+    else:
+        fingerprint(key)
+        argv += ["--key", key.absolute(), "--insecure-ignore-tlog=true"]
     capability.cosign()
-    argv: list[str | Path] = [
-        "cosign",
-        "verify",
-        "--key",
-        key.absolute(),
-        "--insecure-ignore-tlog=true",
-        str(reference),
-    ]
-    with environment() as env:
-        result = host.run(argv, env=env, log=log, timeout=_TIMEOUT, ok=(0, 1, _NO_SIGNATURE, 11, 12, 13))
+    what = "cosign cannot read the signatures"
+    result = patiently(lambda: _cosign(argv, reference, what, log, keyless_home=isinstance(key, Identity)))
     if result.status == 0:
         return _parse(result.stdout, reference)
     if result.status == _NO_SIGNATURE or "no matching" in result.stderr or "no signatures found" in result.stderr:
         _readable(reference)
         return ()
-    said = (result.stderr.strip().splitlines() or ["nothing"])[-1].removeprefix("error during command execution: ")
-    if _REGISTRY.search(said):
-        raise NetworkError(
-            "cosign cannot read the signatures",
-            got=said,
-            where=reference,
-            hint=f"check the network and the login (`cosign login {reference.host}`)",
-            log=log,
-        )
     registry.raw_manifest(reference)
-    raise VerificationError("cosign does not accept the signatures", got=said, where=reference, log=log)
+    raise VerificationError("cosign does not accept the signatures", got=_said(result), where=reference, log=log)
+
+
+def _cosign(
+    argv: Sequence[str | Path],
+    reference: Reference,
+    what: str,
+    log: Path | None,
+    password: str = "",
+    *,
+    keyless_home: bool = False,
+) -> Result:
+    """Run cosign on a reference, whatever it finds. RegistryError with ``what`` if the registry fails it."""
+    login = logins.find(reference)
+    limit = silence(writing=True)
+    with environment(password, login, reference.host, keyless_home=keyless_home) as env:
+        words = ["cosign", f"--timeout={limit:g}s", *argv, str(reference)]
+        try:
+            result = host.run(words, env=env, log=log, timeout=limit + _GRACE, ok=_ANY, secrets=[password])
+        except BuildError as error:
+            raise failure(reference, error.what, what=what, login=login, log=log) from error
+    said = _said(result)
+    if result.status and result.status != _NO_SIGNATURE and _REGISTRY.search(said):
+        head = f"HEAD /v2/{reference.path}/manifests/{reference.digest}"  # what compares a header with the digest
+        asked = [head] if "requested digest" in said else []
+        raise failure(reference, said, what=what, login=login, asked=asked, log=log)
+    return result
+
+
+def _said(result: Result) -> str:
+    """cosign's last words."""
+    last = (result.stderr.strip().splitlines() or [f"exit status {result.status}"])[-1]
+    return last.removeprefix("error during command execution: ").removeprefix("Error: ")
 
 
 def _readable(reference: Reference) -> None:
@@ -196,8 +233,22 @@ def _signature(entry: Mapping[str, Mapping[str, object]]) -> Signature | None:
 
 
 @contextmanager
-def environment(password: str = "") -> Iterator[dict[str, str]]:
-    """What cosign sees: a private empty home, so that no file of the user steers it, but the registry credentials."""
-    docker = os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker")
-    with tempfile.TemporaryDirectory(prefix="kmi-cosign-") as folder:
-        yield {"HOME": folder, "XDG_CACHE_HOME": folder, "DOCKER_CONFIG": docker, "COSIGN_PASSWORD": password}
+def environment(
+    password: str = "", login: Login | None = None, host: str = "", *, keyless_home: bool = False
+) -> Iterator[dict[str, str]]:
+    """What cosign sees: no home, so that no file of the user steers it and it leaves none, and the one login. Keyless
+    it gets an empty home for the time, where it keeps Sigstore's trust root, and the way to the job's token."""
+    with ExitStack() as stack:
+        home, request = _NOWHERE, {}
+        if keyless_home:
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="kmi-cosign-"))
+            request = {name: os.environ[name] for name in keyless.REQUEST if name in os.environ}
+        file = stack.enter_context(logins.lent(login, host)) if login else None
+        yield {
+            **request,
+            "HOME": home,
+            "XDG_CACHE_HOME": home,
+            "DOCKER_CONFIG": _NOWHERE,
+            "REGISTRY_AUTH_FILE": str(file or _NOWHERE),
+            "COSIGN_PASSWORD": password,
+        }

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from kmi.errors import VerificationError
 from kmi.host.cache import Damage
 from kmi.host.files import hash_file, seal, unseal, write_json
 from kmi.oci.layout import load
@@ -79,9 +80,12 @@ def _lost(v2: Path, name: str, whole: set[str], revisions: Collection[str]) -> s
     take an index again whose manifests it lacks, even if that is what has to be mended."""
     if name not in whole:
         return f"sha256:{name}"
-    manifest = load((v2 / "blobs" / "sha256" / name[:2] / name / "data").read_bytes())
-    parts = [part["digest"] for part in (manifest.get("config"), *manifest.get("layers", ())) if part]
-    children = [child["digest"] for child in manifest.get("manifests", ())]
+    try:
+        manifest = load((v2 / "blobs" / "sha256" / name[:2] / name / "data").read_bytes())
+        parts = [part["digest"] for part in (manifest.get("config"), *(manifest.get("layers") or ())) if part]
+        children = [child["digest"] for child in manifest.get("manifests") or ()]
+    except (VerificationError, TypeError, KeyError, AttributeError):  # docker-registry took it as it is, from anybody
+        return None
     lost = [one for one in parts if one.partition(":")[2] not in whole]
     return next(iter([*lost, *(one for one in children if one.partition(":")[2] not in revisions)]), None)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmi.errors import HostError, UsageError
+from kmi.host.redact import know
 from kmi.host.store import write_text
 from kmi.publish import cosign
 
@@ -47,6 +48,7 @@ def ensure(private: Path, environ: Mapping[str, str] = os.environ, log: Path | N
         if created:
             _create(private, public, password, environ, log)
         word = _password(private, password, environ)
+        know(word)
         if not public.exists():
             write_text(public, cosign.public_key(private, word))
     return KeyPair(private=private, public=public, password=word, created=created)

@@ -6,38 +6,49 @@ holds a reference to that). Signatures that are there already are left alone: co
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from kmi.errors import VerificationError
 from kmi.host.ui import Step
 from kmi.model.stages import Attested, Published
 from kmi.oci import reference as references
+from kmi.oci.attempts import patiently
 from kmi.oci.reference import Reference
+from kmi.oci.trouble import Kind, RegistryError
 from kmi.publish import cosign, keys
+from kmi.publish.hold import hold
+from kmi.publish.keyless import Identity
 from kmi.publish.keys import KeyPair
 from kmi.publish.tags import TagPlan, child_tag
 from kmi.publish.verify import verify
 
 
 def sign(
-    published: Published, plan: TagPlan, pair: KeyPair, *, log: Path | None = None, step: Step | None = None
+    published: Published,
+    plan: TagPlan,
+    signer: KeyPair | Identity,
+    *,
+    log: Path | None = None,
+    step: Step | None = None,
 ) -> Attested:
-    """Sign what is not signed yet, one digest after the other, and verify it all with the public key alone.
+    """Sign what is not signed yet, one digest after the other, and verify it all with the public key alone, or with
+    nothing but the name of the identity that signed keyless.
 
-    BuildError if cosign fails, NetworkError if the registry does, VerificationError if the result does not verify.
+    BuildError if cosign fails, RegistryError if the registry does, VerificationError if the result does not verify.
     """
     index = references.parse(published.reference)
     subjects = [(index, plan.all)]
     subjects += [(index.pinned(digest), (child_tag(plan.immutable, arch),)) for arch, digest in published.children]
     made = 0
-    with keys.held(pair):
+    with keys.held(signer) if isinstance(signer, KeyPair) else nullcontext():
         for number, (subject, tags) in enumerate(subjects, 1):
             if step:
                 step.count(number, len(subjects), "digests")
-            if not _is_signed(subject, tags, pair.public, log):
-                cosign.sign(subject, pair.private, pair.password, tags, log)
-                made += 1
-    verified = verify(index, pair.public, log=log)
+            made += patiently(partial(_sign, subject, tags, signer, log), step.note if step else None)
+    hold(published.repository, (published.digest, *(digest for _, digest in published.children)), log=log)
+    verified = verify(index, proof(signer), log=log)
     if missing := set(plan.all) - set(verified.tags):
         raise VerificationError(
             "the signature does not name the tags", expected=" ".join(plan.all), got=f"without {sorted(missing)}",
@@ -47,9 +58,42 @@ def sign(
         step.reuse(f"{len(subjects)} signatures are there")
     elif step:
         step.done(f"{made} of {len(subjects)} digests signed, all verified")
-    return Attested(published=published, public_key=pair.public, tags=plan.all)
+    public = signer.public if isinstance(signer, KeyPair) else None
+    return Attested(published=published, public_key=public, tags=plan.all)
 
 
-def _is_signed(subject: Reference, tags: tuple[str, ...], key: Path, log: Path | None) -> bool:
+def proof(signer: KeyPair | Identity) -> Path | Identity:
+    """What others verify the signer's signatures with."""
+    return signer.public if isinstance(signer, KeyPair) else signer
+
+
+def _sign(subject: Reference, tags: tuple[str, ...], signer: KeyPair | Identity, log: Path | None) -> bool:
+    """Sign unless it is signed: also a try whose answer was lost may have done it. Whether there was need to."""
+    if _is_signed(subject, tags, proof(signer), log):
+        return False
+    if isinstance(signer, KeyPair):
+        cosign.sign(subject, signer.private, signer.password, tags, log)
+    else:
+        cosign.sign_keyless(subject, tags, log)
+    if not _is_signed(subject, tags, proof(signer), log):
+        raise _lost(subject, log)
+    return True
+
+
+def _lost(subject: Reference, log: Path | None) -> RegistryError:
+    """201 for all that cosign wrote, and the signature is not there."""
+    error = RegistryError(
+        "the registry took a signature and does not have it",
+        expected="the signature in the list of what refers to the image",
+        got="none when it is asked for",
+        where=f"PUT /v2/{subject.path}/manifests/{str(subject.digest).replace(':', '-')}",
+        hint=f"nothing was tagged; the log of {subject.host} may tell why; then run the same command again",
+        log=log,
+    )
+    error.kind = Kind.BROKEN
+    return error
+
+
+def _is_signed(subject: Reference, tags: tuple[str, ...], key: Path | Identity, log: Path | None) -> bool:
     found = cosign.signatures(subject, key, log)
     return any(one.repository == subject.name and one.tags == tags for one in found)

@@ -18,6 +18,7 @@ from kmi.model.platform import Arch
 from kmi.model.stages import Published
 from kmi.oci import reference, registry
 from kmi.publish import cosign
+from kmi.publish.keyless import Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +40,14 @@ def plan_tags(
     codename: str,
     default: bool,
     day: date,
-    public_key: Path | None = None,
+    public_key: Path | Identity | None = None,
     log: Path | None = None,
 ) -> TagPlan:
     """Plan the tags of ``published``.
 
-    An index that was signed before (by the private half of ``public_key``) keeps its immutable tag, also on another
-    day. A new one gets the lowest n of ``day`` whose tags are free or already name this very index and its images.
-    UsageError if the release or code name makes no tag, NetworkError if the registry fails.
+    An index that was signed before (by the private half of ``public_key``, or keyless by that identity) keeps its
+    immutable tag, also on another day. A new one gets the lowest n of ``day`` whose tags are free or already name this
+    very index and its images. UsageError if the release or code name makes no tag, NetworkError if the registry fails.
     """
     moving = moving_tags(release, codename, default=default)
     index = reference.parse(published.reference)

@@ -1,4 +1,5 @@
-"""Verify a published image as a stranger: all that is needed is the reference and the public key.
+"""Verify a published image as a stranger: all that is needed is the reference and the public key, or the identity that
+signed keyless.
 
 What is proved: the index and every image in it carry a signature (not merely an attestation, which ``cosign verify``
 takes for one) by the key, made for this repository; and a tag names an index that was signed for that tag. So a tag
@@ -18,6 +19,7 @@ from kmi.oci import registry
 from kmi.oci.layout import MANIFEST, load, manifests
 from kmi.oci.reference import Reference
 from kmi.publish import cosign
+from kmi.publish.keyless import Identity
 
 _IMAGES = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 
@@ -25,14 +27,15 @@ _IMAGES = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """A reference that held. ``children`` are an index's images with their architectures (none for a single image),
-    ``tags`` all that ``digest`` was signed for, ``key`` the SHA-256 of the public key, ``signed_for`` the repository
+    ``tags`` all that ``digest`` was signed for, ``key`` the SHA-256 of the public key or the
+    identity, ``signed_for`` the repository
     that the signatures name."""
 
     repository: str
     digest: Digest
     children: tuple[tuple[str, Digest], ...]
     tags: tuple[str, ...]
-    key: Digest
+    key: Digest | Identity
     signed_for: str
 
     @property
@@ -41,7 +44,7 @@ class Verified:
 
 
 def verify(
-    reference: Reference | str, public_key: Path, *, signed_for: str | None = None, log: Path | None = None
+    reference: Reference | str, public_key: Path | Identity, *, signed_for: str | None = None, log: Path | None = None
 ) -> Verified:
     """Verify ``reference`` (by tag, by digest, or both: then the tag must name the digest) with ``public_key``.
 
@@ -53,7 +56,7 @@ def verify(
     if wanted.tag is None and wanted.digest is None:
         raise UsageError("nothing to verify", expected="a tag or a digest", got=wanted, hint=f"write {wanted.name}:TAG")
     home = references.parse(signed_for or wanted.name).name
-    key = cosign.fingerprint(public_key)
+    key = public_key if isinstance(public_key, Identity) else cosign.fingerprint(public_key)
     pinned = wanted.pinned(_digest(wanted))
     children = _children(pinned)
     tags = _signed(pinned, public_key, home, "the index" if children else "the image", log)
@@ -103,7 +106,7 @@ def _children(pinned: Reference) -> tuple[tuple[str, Digest], ...]:
     return tuple((child.architecture or "unknown", child.digest) for child in children)
 
 
-def _signed(pinned: Reference, public_key: Path, home: str, what: str, log: Path | None) -> tuple[str, ...]:
+def _signed(pinned: Reference, public_key: Path | Identity, home: str, what: str, log: Path | None) -> tuple[str, ...]:
     """The tags that the image at a digest was signed for. VerificationError if it was not signed for ``home``."""
     found = cosign.signatures(pinned, public_key, log)
     if not found:

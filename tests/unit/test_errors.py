@@ -53,3 +53,7 @@ def test_a_foreign_exception_is_the_machines_fault_or_a_bug() -> None:
         assert found.__cause__ is error
     many = ManyErrors({"a": full, "b": foreign(MemoryError())})
     assert list(many.bugs) == ["b"]
+
+
+def test_a_file_that_is_too_large_for_its_file_system_is_no_bug() -> None:
+    assert type(foreign(OSError(errno.EFBIG, "File too large", "/cache/x"))) is HostError

@@ -264,3 +264,11 @@ def test_what_was_on_its_way_out_goes_at_the_next_start(tmp_path: Path) -> None:
     Store(tmp_path)
     assert list((tmp_path / "stages").iterdir()) == list((tmp_path / "blobs" / "sha256").iterdir()) == []
     assert store.stage("s", {}, make).outputs == {"text": "x"}
+
+
+def test_an_image_layout_is_no_cache(tmp_path: Path) -> None:
+    """Its blobs have the names of the cache's: ``kmi cache prune --cache build/x/oci`` would take them."""
+    (tmp_path / "oci-layout").touch()
+    with pytest.raises(HostError, match="no cache of kmi"):
+        Store(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["oci-layout"]
