@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import argparse
 import platform
+import time
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from kmi.cli.arguments import jobs, stamp
 from kmi.cli.context import Context
-from kmi.errors import HostError
+from kmi.errors import HostError, UsageError
 from kmi.host import doctor
 from kmi.host.http import Http
 from kmi.host.ui import duration
 from kmi.model.platform import Arch
-from kmi.model.spec import SOURCES
+from kmi.model.spec import OWN_DISK, SOURCES
+from kmi.oci import reference as references
+from kmi.settings import Settings
+
+if TYPE_CHECKING:
+    from kmi.pipeline.releases import Release
 
 
 def add(verbs: Any, shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(
-        "build", parents=[shared], help="build images into OCI layouts", description=__doc__
+        "build",
+        parents=[shared],
+        help="build images into OCI layouts",
+        description="Build images, from a manifest to an OCI layout on disk. Nothing leaves this machine. Prints the "
+        "digest of each. What is in the cache is reused.",
     )
     add_options(parser)
+    parser.add_argument("--test", action="store_true",
+                        help="boot each image too; the receipt then has the report for `publish --report`")  # fmt: skip
     return parser
 
 
@@ -29,21 +43,57 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("selector", nargs="+", metavar="DISTRO[:RELEASE]", help="what to build; * matches any")
     parser.add_argument("--arch", help="an architecture, or all (default: this machine's)")
     parser.add_argument("--source", choices=SOURCES, default=SOURCES[0],
-                        help="the publisher's cloud image, or a bootstrap from its package archive")  # fmt: skip
+                        help="the publisher's cloud image, a bootstrap from its archive, or your own disk")  # fmt: skip
+    parser.add_argument("--disk", type=Path, metavar="FILE", help="your own disk, for --source byo")
+    parser.add_argument("--unlocked", action="store_true", help="ask the publisher what is current, lock or not")
     parser.add_argument("--base", metavar="REF|LAYOUT", help="base image (default: UBI-micro)")
-    parser.add_argument("--as-of", metavar="TEXT", help="date of the package archives (default: the ISO week)")
-    parser.add_argument("--refresh", action="store_true", help="look at the package archives again now")
     parser.add_argument(
-        "-j", "--jobs", type=positive, default=1, metavar="N", help="releases side by side (default: 1)"
+        "--as-of", type=stamp, metavar="DATE", help="date of the package archives (default: the ISO week)"
+    )
+    parser.add_argument("--refresh", action="store_true", help="look at the package archives again now")
+    ended(parser)
+    parser.add_argument("-j", "--jobs", type=jobs, default=1, metavar="N", help="releases side by side (default: 1)")
+
+
+def ended(parser: argparse.ArgumentParser) -> None:
+    """The option that takes what no publisher maintains any more."""
+    parser.add_argument("--past-end-of-life", action="store_true", help="take also releases past their end of life")
+
+
+def chosen(args: argparse.Namespace, context: Context, *, restricted: bool) -> tuple[Release, ...]:
+    """The releases that the selectors mean. What is not built under these terms is left out where a wildcard names it,
+    and refused where it is named itself (``kmi.pipeline.releases``)."""
+    from kmi import catalogue
+    from kmi.pipeline.releases import Terms, releases
+
+    known = catalogue.load(context.settings.distros)
+    specs = catalogue.select(known, args.selector, args.arch)
+    words = [word for word in args.selector if "*" not in word]
+    return releases(
+        specs,
+        host(),
+        Terms(today=datetime.now(UTC).date(), ended=args.past_end_of_life, restricted=restricted),
+        named=frozenset(catalogue.select(known, words, args.arch)),
+        note=context.ui.line,
     )
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1 (ValueError is argparse's sign for a wrong value)."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+def checked_disk(args: argparse.Namespace, releases: tuple[Release, ...]) -> None:
+    """UsageError for a disk that nothing takes, and for one that would be several images."""
+    if args.disk is None:
+        return
+    if args.source != OWN_DISK:
+        expected = f"--source {OWN_DISK} with it"
+        raise UsageError("--disk names your own disk", expected=expected, got=f"--source {args.source}")
+    if sum(map(len, releases)) != 1:
+        got = ", ".join(str(spec.id) for release in releases for spec in release)
+        raise UsageError("one disk is one image", expected="one release for one architecture", got=got)
+
+
+def checked_base(settings: Settings) -> None:
+    """UsageError, before anything is fetched, if the base is neither an image reference nor an OCI layout."""
+    if references.layout_path(settings.base) is None:
+        references.parse(settings.base)
 
 
 def as_of(args: argparse.Namespace, now: datetime) -> str:
@@ -54,21 +104,33 @@ def as_of(args: argparse.Namespace, now: datetime) -> str:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    from kmi import catalogue
+    from kmi.pipeline import boot
     from kmi.pipeline.build import Built, build, tools
-    from kmi.pipeline.releases import Release, each, releases
+    from kmi.pipeline.publish import allow
+    from kmi.pipeline.releases import each
     from kmi.pipeline.site import Site, at
 
-    began = datetime.now(UTC)
+    began, started = datetime.now(UTC), time.monotonic()
     settings = context.settings
-    chosen = releases(catalogue.select(catalogue.load(settings.distros), args.selector, args.arch), host())
-    doctor.require({"build", args.source}, settings.cache)
+    releases = chosen(args, context, restricted=True)
+    doctor.require({"build", args.source, *(("boot",) if args.test else ())}, settings.cache)
+    checked_disk(args, releases)
+    checked_base(settings)
 
     def work(release: Release) -> tuple[Site, Built]:
-        site = at(settings, context.store, Http(mirrors=settings.mirrors), context.ui, release)
+        site = at(settings, context.store, Http.of(settings), context.ui, release,
+                  unlocked=args.unlocked, disk=args.disk)  # fmt: skip
         with site.receipts(tools()) as result:
             built = build(release, source=args.source, as_of=as_of(args, began), site=site)
             result["index"] = built.index.digest
+            if args.test:
+                seen = [
+                    boot.tested(
+                        image, built.metadata[image.digest], lambda _: built.index.layout, host=host(), site=site
+                    )
+                    for image in built.index.images
+                ]
+                allow(release[0], tuple(seen), site)
         return site, built
 
     def done(made: tuple[Site, Built]) -> None:
@@ -76,8 +138,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         context.ui.line(f"OCI layout: {site.folder / 'oci'}   receipt: {site.receipt}")
         context.say(str(built.index.digest))
 
-    each(work, done, chosen, args.jobs)
-    context.ui.line(f"done in {duration((datetime.now(UTC) - began).total_seconds())}")
+    each(work, done, releases, args.jobs)
+    context.ui.line(f"done in {duration(time.monotonic() - started)}")
     return 0
 
 

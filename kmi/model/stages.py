@@ -14,7 +14,8 @@ from kmi.model.spec import PLAIN, ImageId, Packing, Trust
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Why the bytes are believed: ``openpgp:<fingerprint>``, ``apt:<fingerprint>`` or ``tls-only``."""
+    """Why the bytes are believed: ``openpgp:<fingerprint>``, ``apt:<fingerprint>``, ``tls-only``, or
+    ``user`` for a disk that the user brought."""
 
     kind: str
     value: str = ""
@@ -46,8 +47,9 @@ class Locked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a disk came from and what proves it. ``method`` is download or bootstrap; ``checksum`` is the value
-    that was validated. ``pulled_at`` (UTC) tells when; it is in no stage key."""
+    """Where a disk came from and what proves it. ``method`` is download, bootstrap or byo (then ``url`` is empty);
+    ``checksum`` is the value that was validated, for byo the disk's own. ``pulled_at`` (UTC) tells when; it is in no
+    stage key."""
 
     method: str
     url: str
@@ -62,7 +64,8 @@ class Origin:
 class VerifiedImage:
     """A disk whose bytes are proved genuine. ``digest`` is the SHA-256 of the file at ``path``.
 
-    Only ``upstream.fetch`` and ``bootstrap.build`` make one; a test holds them to it.
+    Only ``upstream.fetch``, ``upstream.adopt`` (for a disk that the user vouches for) and ``bootstrap.build`` make one;
+    a test holds them to it.
     """
 
     id: ImageId
@@ -196,8 +199,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attested:
-    """A published index whose signatures (its own and each child's) were made and verified with ``public_key``, which is
-    None where they were made keyless."""
+    """A published index whose signatures (its own and each child's) were made and verified with ``public_key``, or
+    keyless, where that is None."""
 
     published: Published
     public_key: Path | None

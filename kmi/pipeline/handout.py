@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from kmi.errors import HostError
 from kmi.host.files import hash_file
 from kmi.model.digest import HEX_LENGTHS
 
@@ -22,7 +23,7 @@ def _same(copy: Path, file: Path) -> bool:
 
 def hand_out(source: Path, target: Path) -> None:
     """Give the user a layout: whole or not at all. Blobs are hard links (nobody rewrites what its digest names), the
-    rest copies, because other tools add to an index.json in place."""
+    rest copies, because other tools add to an index.json in place. HostError for a target that is no folder."""
 
     def give(file: str, copy: str) -> None:
         if Path(file).parent.name in HEX_LENGTHS:
@@ -33,8 +34,16 @@ def hand_out(source: Path, target: Path) -> None:
                 pass
         shutil.copy2(file, copy)
 
+    if target.is_symlink() or target.is_file():
+        raise HostError(
+            "no place for the layout", expected="a folder, or nothing", got="a link or a file", where=target
+        )
     fresh = target.with_name(f".{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(source, fresh, copy_function=give)
+    try:
+        shutil.copytree(source, fresh, copy_function=give)
+    except BaseException:  # what is left would keep a full disk full
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)

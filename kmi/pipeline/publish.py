@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kmi.boot import check as boot
 from kmi.errors import GateError
 from kmi.host.store import write_text
-from kmi.host.ui import Step
-from kmi.model.codec import decode
-from kmi.model.platform import Firmware
+from kmi.model.digest import Digest
+from kmi.model.metadata import Metadata
+from kmi.model.platform import Arch
 from kmi.model.spec import ImageSpec
-from kmi.model.stages import OciImage, Outcome, Promoted, Published, TestReport
+from kmi.model.stages import OciImage, Promoted, Published, TestReport
 from kmi.oci import reference as references
 from kmi.oci import registry
+from kmi.pipeline import boot
 from kmi.pipeline.build import Built
 from kmi.pipeline.site import Site
 from kmi.policy.gate import gate
-from kmi.publish import embedded, keys
+from kmi.publish import embedded
+from kmi.publish.keyless import Identity
+from kmi.publish.keys import KeyPair
 from kmi.publish.promote import promote
 from kmi.publish.push import push
-from kmi.publish.sign import sign
+from kmi.publish.sign import proof, sign
 from kmi.publish.tags import plan_tags
 
 
-def publish(specs: tuple[ImageSpec, ...], built: Built, *, site: Site) -> Promoted:
-    """Publish a built index. The registry answers already (``embedded.serving``). GateError if a check blocks."""
+def publish(
+    specs: tuple[ImageSpec, ...],
+    built: Built,
+    *,
+    signer: KeyPair | Identity,
+    host: Arch,
+    site: Site,
+    reports: Mapping[Digest, TestReport] | None = None,
+) -> Promoted:
+    """Publish a built index. The registry answers already (``embedded.serving``).
+
+    Each image is booted from what the registry gives back, unless ``reports`` are given: then none is booted here, and
+    one that has no report is refused. GateError if a check blocks.
+    """
     spec, log = specs[0], site.log / "publish.log"
+    if reports is not None:
+        _reported(built, reports)
     repository = embedded.repository(site.settings, spec.id.distro)
     with site.ui.step(spec.id.name, "push") as step:
         published = push(built.index, repository, log=log, step=step)
         step.done(f"{repository}@{str(published.digest)[:19]}…")
     site.record(spec.id.name, "push", step, "", {"repository": repository}, published)
-    reports = tuple(_tested(image, built, published, site) for image in built.index.images)
-    _gate(spec, reports, site)
-    pair = keys.ensure(site.settings.key, log=log)
-    if pair.created:
-        site.ui.note(f"a new key pair was made: {pair.public}")
+    seen = tuple(_seen(image, built, published, reports, host=host, site=site) for image in built.index.images)
+    allow(spec, seen, site)
+    if isinstance(signer, KeyPair) and signer.created:
+        site.ui.note(f"a new key pair was made: {signer.public}")
     with site.ui.step(spec.id.name, "sign") as step:
         plan = plan_tags(
             published,
@@ -49,74 +62,59 @@ def publish(specs: tuple[ImageSpec, ...], built: Built, *, site: Site) -> Promot
             codename=spec.codename,
             default=spec.default,
             day=datetime.now(UTC).date(),
-            public_key=pair.public,
+            public_key=proof(signer),
             log=log,
         )
-        attested = sign(published, plan, pair, log=log, step=step)
-    site.record(spec.id.name, "sign", step, "", {"key": pair.public.name}, attested.tags)
+        attested = sign(published, plan, signer, log=log, step=step)
+    told = {"key": signer.public.name} if isinstance(signer, KeyPair) else {"identity": signer.subject}
+    site.record(spec.id.name, "sign", step, "", told, attested.tags)
     with site.ui.step(spec.id.name, "tag") as step:
         promoted = promote(attested, log=log, step=step)
     site.record(spec.id.name, "tag", step, "", {}, promoted.tags)
     return promoted
 
 
-class _Unsound(Exception):
-    """Carries a report with a failure out of the cached stage: only a good one is worth keeping."""
+def _reported(built: Built, reports: Mapping[Digest, TestReport]) -> None:
+    """GateError, before anything is pushed, unless every image has a report for each firmware that it claims."""
+    for image in built.index.images:
+        report = reports.get(image.digest)
+        wanted = {f"{image.id.arch}/{machine}" for machine in boot.firmware(built.metadata[image.digest])}
+        if report is None or not wanted <= {result.machine for result in report.results}:
+            raise GateError(
+                f"{image.id} was not tested",
+                expected=f"a test report of {image.digest} on {', '.join(sorted(wanted))}",
+                got=boot.summary(report) if report else "reports of " + (", ".join(map(str, reports)) or "no image"),
+                hint="`kmi build --test` leaves one in the receipt; without --report the image is booted here",
+            )
 
-    def __init__(self, report: TestReport) -> None:
-        super().__init__()
-        self.report = report
 
+def _seen(
+    image: OciImage,
+    built: Built,
+    published: Published,
+    reports: Mapping[Digest, TestReport] | None,
+    *,
+    host: Arch,
+    site: Site,
+) -> TestReport:
+    """The report of one architecture."""
+    metadata: Metadata = built.metadata[image.digest]
+    if reports is not None:
+        report = reports[image.digest]
+        with site.ui.step(str(image.id), "test") as step:
+            step.reuse(f"{boot.summary(report)}, as reported")
+        site.record(image.id, "test", step, "", {"image": image.digest}, {"report": report})
+        return report
 
-def _tested(image: OciImage, built: Built, published: Published, site: Site) -> TestReport:
-    """Boot one architecture from the bytes that the registry gives back."""
-    metadata = built.metadata[image.digest]
-    began = time.monotonic()
-
-    def make(out: Path, step: Step) -> Mapping[str, object]:
-        step.detail("pulling the image back")
-        scratch = out / "scratch"
-        scratch.mkdir()
+    def pulled(scratch: Path) -> Path:
         subject = references.parse(published.reference).pinned(image.digest)
-        layout = registry.pull(subject, scratch / "oci", image.id.arch)
-        report = boot.check(
-            layout.root,
-            image.digest,
-            image.id.arch,
-            metadata=metadata,
-            machines=tuple(Firmware(name) for name in metadata["firmware"].split()),
-            acceleration=site.acceleration(image.id.arch),
-            scratch=scratch,
-            logs=site.log,
-            step=step,
-        )
-        shutil.rmtree(scratch)
-        if any(result.outcome is Outcome.FAILED for result in report.results):
-            raise _Unsound(report)
-        return {"report": report}
+        return registry.pull(subject, scratch, image.id.arch).root
 
-    inputs = {"version": boot.VERSION, "image": image.digest, "firmware": metadata["firmware"]}
-    try:
-        stage = site.stage(image.id, "test", inputs, make, told=lambda o: summary(decode(TestReport, o["report"])))
-    except _Unsound as unsound:
-        seconds = time.monotonic() - began
-        site.failed(image.id, "test", seconds, inputs, {"report": unsound.report})
-        return unsound.report
-    report: TestReport = decode(TestReport, stage.outputs["report"])
-    return report
+    return boot.tested(image, metadata, pulled, host=host, site=site)
 
 
-def summary(report: TestReport) -> str:
-    """``amd64/bios 4 passed · amd64/uefi 3 passed, 1 failed``."""
-    parts = []
-    for machine in dict.fromkeys(result.machine for result in report.results):
-        outcomes = [result.outcome for result in report.results if result.machine == machine]
-        counts = [f"{outcomes.count(outcome)} {outcome}" for outcome in Outcome if outcome in outcomes]
-        parts.append(f"{machine} {', '.join(counts)}")
-    return " · ".join(parts)
-
-
-def _gate(spec: ImageSpec, reports: tuple[TestReport, ...], site: Site) -> None:
+def allow(spec: ImageSpec, reports: tuple[TestReport, ...], site: Site) -> None:
+    """Say what failed and only advises. GateError if the image's tier does not allow it to be published."""
     verdict = gate(spec.tier, reports)
     for result in verdict.advisory:
         site.ui.warn(f"{spec.id.name}: {result.check} on {result.machine} failed (advisory): {result.detail}")
@@ -132,13 +130,15 @@ def _gate(spec: ImageSpec, reports: tuple[TestReport, ...], site: Site) -> None:
         )
 
 
-def leave_commands(promoted: Promoted, public_key: Path, command: str, site: Site) -> str:
+def leave_commands(promoted: Promoted, signer: KeyPair | Identity, command: str, site: Site) -> str:
     """Write ``verify.sh`` beside the receipt: the command that verifies what was published. Returns the command."""
-    cache = (
-        ""
-        if not embedded.is_embedded(references.parse(promoted.published.reference).host)
-        else (f" --cache {shlex.quote(str(site.settings.cache))}")
-    )
-    text = f"{command} verify {promoted.published.reference} --key {shlex.quote(str(public_key))}{cache}"
+    words = [command, "verify", promoted.published.reference]
+    if isinstance(signer, KeyPair):
+        words += ["--key", shlex.quote(str(signer.public))]
+    else:
+        words += ["--identity", shlex.quote(signer.subject), "--issuer", shlex.quote(signer.issuer)]
+    if embedded.is_embedded(references.parse(promoted.published.reference).host):
+        words += ["--cache", shlex.quote(str(site.settings.cache))]
+    text = " ".join(words)
     write_text(site.folder / "verify.sh", f"#!/bin/sh\nexec {text}\n")
     return text

@@ -41,7 +41,7 @@ class Record:
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """One run for one release: where it works, where its result lies (``folder``), whether committed locks are passed
-    over (``unlocked``), and what it has done so far."""
+    over (``unlocked``), the user's own ``disk`` if one is taken, and what it has done so far."""
 
     settings: Settings
     store: Store
@@ -49,6 +49,7 @@ class Site:
     ui: Reporter
     folder: Path
     unlocked: bool = False
+    disk: Path | None = None
     records: list[Record] = field(default_factory=list)
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -152,7 +153,10 @@ class Site:
             return None
 
 
-def at(settings: Settings, store: Store, http: Http, ui: Reporter, release: Release, *, unlocked: bool = False) -> Site:
+def at(
+    settings: Settings, store: Store, http: Http, ui: Reporter, release: Release, *, unlocked: bool = False,
+    disk: Path | None = None,
+) -> Site:  # fmt: skip
     """The site of one release of this run."""
     where = folder(settings.output, release)
-    return Site(settings=settings, store=store, http=http, ui=ui, folder=where, unlocked=unlocked)
+    return Site(settings=settings, store=store, http=http, ui=ui, folder=where, unlocked=unlocked, disk=disk)

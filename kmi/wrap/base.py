@@ -94,7 +94,7 @@ def _copy(source: Layout, target: Layout, blob: Descriptor) -> None:
         return
     try:
         shutil.copyfile(source.blob(blob.digest), path)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:  # and not a full disk: that is no fault of the base's
         raise VerificationError("the base lacks a blob", expected=blob.digest, got=error, where=source.root) from error
     path.chmod(0o444)
     target.verify(blob)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from kmi.errors import HostError
 from kmi.oci.layout import INDEX, Layout
 from kmi.pipeline.handout import hand_out, holds
 
@@ -38,3 +42,30 @@ def test_what_a_kill_left_is_replaced(source: Path, tmp_path: Path) -> None:
     hand_out(source, target)
     assert holds(target, source)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "oci"]
+
+
+def test_a_full_disk_keeps_what_was_there_and_nothing_half(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "oci").mkdir()
+
+    def full(file: str, copy: str) -> None:
+        Path(copy).touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), copy)
+
+    monkeypatch.setattr(shutil, "copy2", full)
+    with pytest.raises(OSError):
+        hand_out(source, tmp_path / "oci")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "oci"]
+
+
+def test_a_link_or_a_file_in_its_place_is_refused_and_left(source: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "precious").touch()
+    (tmp_path / "oci").symlink_to(theirs)
+    (tmp_path / "file").touch()
+    for name in ("oci", "file"):
+        with pytest.raises(HostError, match="no place"):
+            hand_out(source, tmp_path / name)
+    assert (tmp_path / "oci" / "precious").exists()

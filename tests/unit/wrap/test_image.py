@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from datetime import timedelta, timezone
 from pathlib import Path
 
@@ -151,6 +154,18 @@ def test_base_with_a_layer_twice_and_one_without_its_blob(tmp_path: Path) -> Non
     layout.blob(base.layers[0].digest).unlink()
     with pytest.raises(VerificationError, match="lacks a blob"):
         base_of(tmp_path / "base", Store(tmp_path / "other"))
+
+
+def test_a_full_disk_is_not_told_as_a_base_that_lacks_a_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local_base().write(tmp_path / "base")
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError) as caught:
+        base_of(tmp_path / "base", Store(tmp_path / "cache"))
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_base_of_another_architecture_is_refused(tmp_path: Path) -> None:
