@@ -79,7 +79,6 @@ def make(root: Path, *names: str, **changes: Any) -> Tiny:
     _gpg(root, "--quick-gen-key", "Throw-away <nobody@example.invalid>", "ed25519", "sign", "1d")
     _gpg(root, "--armor", "--output", root / "key.asc", "--export")
     listing = _gpg(root, "--with-colons", "--list-keys")
-    subprocess.run(["gpgconf", "--homedir", str(root / "gnupg"), "--kill", "all"], check=True)
     tiny = Tiny(root=root, fingerprint=next(row.split(":")[9] for row in listing.splitlines() if row[:4] == "fpr:"))
     for name in names or ("tiny",):
         tiny.publish(name, **changes)
@@ -201,4 +200,7 @@ class Kmi:
 
 def _gpg(root: Path, *words: str | Path) -> str:
     argv = ["gpg", "--homedir", root / "gnupg", "--batch", "--pinentry-mode", "loopback", "--passphrase", "", *words]
-    return subprocess.run(list(map(str, argv)), check=True, capture_output=True, text=True).stdout
+    try:
+        return subprocess.run(list(map(str, argv)), check=True, capture_output=True, text=True).stdout
+    finally:  # gpg starts an agent, which would stay
+        subprocess.run(["gpgconf", "--homedir", str(root / "gnupg"), "--kill", "all"], check=True)

@@ -80,7 +80,7 @@ class Waiver(Strict):
 class OwnDisk(Strict):
     """A disk that the user brings (``--source byo --disk FILE``) because nobody may or does offer it for download."""
 
-    format: Literal["qcow2", "raw"]
+    format: Literal["qcow2", "raw", "vmdk"]
     where: Line
 
 

@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from kmi.model.platform import Arch, Firmware
 
-CLOUD_IMAGE, BOOTSTRAP = "cloud-image", "bootstrap"
-SOURCES = (CLOUD_IMAGE, BOOTSTRAP)
+CLOUD_IMAGE, BOOTSTRAP, OWN_DISK = "cloud-image", "bootstrap", "byo"
+SOURCES = (CLOUD_IMAGE, BOOTSTRAP, OWN_DISK)
 """Where a disk may come from (``--source``), the default first."""
 
 

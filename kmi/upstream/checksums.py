@@ -20,7 +20,7 @@ _HEADING = re.compile(r"# ([A-Z0-9]+) HASH")
 _SIZE = re.compile(r"\S+: [0-9]+ bytes")
 """Rocky 9.0 writes the size of a file without the ``#`` that others put before it."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LIMIT = 8 << 20
+_LIMIT = 4 << 20
 """Bytes: the largest that publishers have are some hundred kilobytes."""
 
 Lines = Iterable[tuple[int, str]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
 from kmi.errors import VerificationError
@@ -13,6 +13,8 @@ from kmi.model.digest import Digest
 from kmi.model.stages import Evidence
 from kmi.upstream.prove import Proved
 
+FIRST = datetime(1990, 1, 1, tzinfo=UTC)
+"""No release is older."""
 _PLAIN = re.compile(r"[!-~]+")
 """Visible characters of ASCII."""
 
@@ -43,6 +45,11 @@ def released(url: str, document: Proved, head: Head) -> datetime:
             where=url,
         )  # fmt: skip
     return found
+
+
+def possible(moment: datetime) -> bool:
+    """Whether a release can have this date."""
+    return FIRST <= moment <= datetime.now(UTC) + timedelta(days=1)
 
 
 def below(prefix: str, url: str, where: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +15,10 @@ from kmi.model.stages import Locked
 from kmi.settings import Settings
 from kmi.upstream import names
 from kmi.upstream.builds import BUILDS
-from kmi.upstream.located import Located
+from kmi.upstream.located import FIRST, Located, possible
 from kmi.upstream.names import fill
 from kmi.upstream.prove import OVER_IMAGE, prove
 from kmi.upstream.sources import SOURCES
-
-_FIRST = datetime(1990, 1, 1, tzinfo=UTC)
 
 
 def resolve(spec: ImageSpec, *, http: Http, settings: Settings, scratch: Path, step: Step) -> Locked:
@@ -31,7 +29,9 @@ def resolve(spec: ImageSpec, *, http: Http, settings: Settings, scratch: Path, s
     """
     image = spec.cloud_image
     if image is None:
-        raise UsageError(f"{spec.id} has no image to download", where=spec.where, hint="try --source bootstrap")
+        own = spec.own_disk
+        hint = f"--source byo --disk FILE, with {own.where}" if own else "try --source bootstrap"
+        raise UsageError(f"{spec.id} has no image to download", where=spec.where, hint=hint)
     build = None
     if image.build and image.build.kind in BUILDS:
         step.detail(f"asking {image.build.url} for the current build")
@@ -80,11 +80,10 @@ def _signed(trust: Trust, located: Located, build: str | None) -> Trust | None:
 
 def _plausible(released: datetime, where: str) -> None:
     """A server's date gets into the image: one that no release can have is no date."""
-    now = datetime.now(UTC)
-    if not _FIRST <= released <= now + timedelta(days=1):
+    if not possible(released):
         raise VerificationError(
             "the publisher's image has an impossible date",
-            expected=f"{_FIRST:%Y-%m-%d} to {now:%Y-%m-%d}",
+            expected=f"{FIRST:%Y-%m-%d} to today",
             got=released.isoformat(),
             where=where,
             hint="if the date is right, the clock of this machine is wrong",

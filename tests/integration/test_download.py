@@ -155,7 +155,7 @@ def test_a_kill_at_the_very_end_costs_no_download(site: Site, monkeypatch: pytes
     def killed(*_: object) -> None:
         raise Killed
 
-    place = {"write_json": "kmi.upstream.fetch.write_json", "adopt": "kmi.host.store.Store.adopt",
+    place = {"write_json": "kmi.upstream.known.write_json", "adopt": "kmi.host.store.Store.adopt",
              "discard": "kmi.upstream.fetch.partial.discard"}[last]  # fmt: skip
     locked = site.resolve()
     with monkeypatch.context() as patched, pytest.raises(Killed):

@@ -23,7 +23,7 @@ ONLY = {
 }
 STARTERS = re.compile(r"os\.(system|popen|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|fork|forkpty)|.*ProcessPoolExecutor")
 """What starts a program or a process, beside the modules that ``ONLY`` keeps out."""
-MAKERS = {"upstream/fetch.py", "bootstrap/build.py"}
+MAKERS = {"upstream/fetch.py", "upstream/adopt.py", "bootstrap/build.py"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

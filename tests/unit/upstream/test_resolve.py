@@ -43,5 +43,5 @@ def test_the_publishers_build_id_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("build", ["44 20260913", "../44", "44\u202e", "a" * 101, "-44", "44/45"])
 def test_a_build_id_that_is_no_word_is_refused(build: str, tmp_path: Path) -> None:
     """It stands in labels, receipts and locks."""
-    with pytest.raises(VerificationError, match="no usable name"):
+    with pytest.raises(VerificationError, match=r"no usable name|another shape"):
         resolved(build, tmp_path)
