@@ -120,8 +120,8 @@ def test_an_image_that_is_not_there(host: str) -> None:
 
 def test_the_list_for_people_and_for_machines() -> None:
     table = kmi("list", "debian:12").stdout.splitlines()
-    assert table[0].split() == ["distro", "release", "arch", "tier", "trust", "source", "end", "of", "life"]
-    assert "debian  12*      amd64  proposed  tls-only  download, bootstrap  2028-06-30" in table
+    assert table[0].split()[:5] == ["distro", "release", "tier", "amd64", "arm64"]
+    assert table[1].split()[:5] == ["debian", "12*", "proposed", "✓", "✓"]
     rows = json.loads(kmi("list", "--json", "debian:12").stdout)
     assert [row["id"] for row in rows] == ["debian-12-amd64", "debian-12-arm64"]
     assert rows[0]["packages"][-1] == "qemu-guest-agent"
