@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,18 +34,58 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file by temporary file and rename."""
+    """Write a text file by temporary file and rename. What writers of the same file left who were killed goes first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    handle, temporary = _temporary(path)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:  # its lock says that somebody is at work
             file.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(path)
+            file.flush()
+            temporary.chmod(0o644)
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """A new file beside ``path``, open and locked. It is made under a lock of the folder, so that whoever holds that
+    alone knows: a temporary file without a lock is a dead writer's."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            _sweep(path)
+        else:
+            _flock(folder, fcntl.LOCK_SH)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        _flock(handle, fcntl.LOCK_EX)
+        return handle, Path(name)
+    finally:
+        os.close(folder)
+
+
+def _sweep(path: Path) -> None:
+    left = re.compile(re.escape(f".{path.name}.") + r"[a-z0-9_]{8}")
+    for name in os.listdir(path.parent):  # noqa: PTH208 -- names are enough
+        if left.fullmatch(name):
+            try:
+                handle = os.open(path.parent / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                if _flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    (path.parent / name).unlink(missing_ok=True)
+            finally:
+                os.close(handle)
+
+
+def _flock(handle: int, how: int) -> bool:
+    """Whether the lock is ours; False also on a file system that has none."""
+    try:
+        fcntl.flock(handle, how)
+    except OSError:
+        return False
+    return True
 
 
 def seal(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ __all__ = ["Damaged", "Stage", "Store", "canonical", "hash_file", "owned", "stag
 GONE = ".gone-"
 """Begins the name of what is on its way out: renamed first, so that nobody finds it half removed."""
 
-_FOLDERS = ("blobs", "blobs/sha256", "locked", "stages", "tmp", "locks")
+_FOLDERS = ("blobs", "blobs/sha256", "locked", "stages", "tmp", "locks", "partial")
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache directory of kmi (bford.info/cachedir).\n"
 
 

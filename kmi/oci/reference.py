@@ -17,6 +17,9 @@ _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_FORM = "host[:port]/path[:tag][@sha256:hex]"
+_LOGIN = re.compile(r"^((?:[a-z]+://)?)[^/@]+@(?=[^/]*/)")
+"""User and password before a host; a digest stands behind the first slash."""
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _MAX_NAME = 255
 
@@ -101,9 +104,15 @@ def _digest(text: str, value: str) -> Digest:
 
 
 def _refused(text: str, why: str, instead: str | None = None) -> UsageError:
+    """Who writes a login into a reference gets it back without the password: errors end up in logs."""
+    bare = _LOGIN.sub(r"\1***@", text)
+    if bare != text:
+        why, instead = "a login does not stand in a reference", None
+        hint = "`skopeo login` or `docker login` keeps it in a file that kmi reads"
+        return UsageError(f"not an image reference: {why}", expected=_FORM, got=bare[:300], hint=hint)
     return UsageError(
         f"not an image reference: {why}",
-        expected="host[:port]/path[:tag][@sha256:hex]",
+        expected=_FORM,
         got=text[:300],
         hint=f"write {instead}" if instead else None,
     )

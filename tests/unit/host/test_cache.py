@@ -132,7 +132,7 @@ def test_files_that_stages_share_count_once(tmp_path: Path) -> None:
 def test_what_cannot_be_made_again_is_never_pruned(tmp_path: Path) -> None:
     Store(tmp_path)
     for name in ("registry/data", "stages/notes", "blobs/sha256/README", "appliance/.guestfs-0", "partial"):
-        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
     half = tmp_path / "partial" / f".unverified-sha256-{'a' * 64}"
     half.write_text("x")
     half.with_name(f"{half.name}.validator").write_text("{}")

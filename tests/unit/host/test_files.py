@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kmi.host import files
 from kmi.host.files import fingerprint, seal, unseal, write_json
 
 VALUE = {"digest": "sha256:ab", "size": 5, "text": "ü \ud7ff", "list": [1, None, True]}
@@ -84,3 +85,31 @@ def test_every_bit_counts(
 def test_a_seal_is_of_the_value_and_not_of_its_layout(tmp_path: Path) -> None:
     (tmp_path / "x").write_text(json.dumps(dict(reversed(seal(VALUE).items())), indent=9))
     assert unseal(tmp_path / "x") == VALUE
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    """And nothing else: neither another file's temporaries, nor those of a writer who is still at work."""
+    path = tmp_path / "receipt.json"
+    handle, working = files._temporary(path)
+    dead, other = tmp_path / ".receipt.json.abcdefgh", tmp_path / ".other.json.abcdefgh"
+    for file in (dead, other, tmp_path / ".receipt.json.abc"):
+        file.write_text("half")
+    (tmp_path / ".receipt.json.12345678").symlink_to(other)
+    write_json(path, VALUE)
+    left = sorted(file.name for file in tmp_path.iterdir())
+    expected = [".other.json.abcdefgh", ".receipt.json.12345678", ".receipt.json.abc", "receipt.json", working.name]
+    assert left == sorted(expected)
+    os.close(handle)
+
+
+def test_a_writer_who_is_killed_leaves_the_old_file_and_the_next_one_cleans_up(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    files.write_text(path, "old")
+    child = os.fork()
+    if child == 0:
+        files._temporary(path)
+        os.kill(os.getpid(), 9)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.iterdir())) == 2 and path.read_text() == "old"
+    files.write_text(path, "new")
+    assert [file.name for file in tmp_path.iterdir()] == ["x"] and path.read_text() == "new"

@@ -102,3 +102,10 @@ def test_knows_a_layout_from_a_reference(tmp_path: Path) -> None:
     assert layout_path(str(tmp_path)) == tmp_path
     assert layout_path("oci:some/where") == Path("some/where")
     assert layout_path("ghcr.io/org/x:1") is None
+
+
+@pytest.mark.parametrize("text", ["u:secret@host.example/x", "http://u:secret@host.example/x:1", "secret@h.example/x"])
+def test_a_login_in_a_reference_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(UsageError, match="login does not stand in a reference") as caught:
+        parse(text)
+    assert "secret" not in str(caught.value)
