@@ -6,7 +6,6 @@ removes), then scrub, and trim last so that freed blocks leave the disk.
 
 from __future__ import annotations
 
-import shlex
 from importlib.resources import files as resources
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from kmi.guest.archives import Archives
 from kmi.guest.grow import make_room
 from kmi.guest.mounts import explained, mount
 from kmi.guest.scrub import scrub
+from kmi.guest.selinux import relabel
+from kmi.guest.services import enabling
 from kmi.host.accel import Acceleration
 from kmi.host.guestfs import Appliance, appliance
 from kmi.host.run import run
@@ -101,7 +102,7 @@ def _apply(guest: Appliance, root: str, recipe: Recipe, archives: Archives, step
     if manager:
         _install(guest, manager, recipe, archives, step)
     for unit in recipe.enable:
-        guest.shell(shlex.join(["systemctl", "enable", unit]), on_line=step.detail)
+        guest.shell(enabling(guest, unit), on_line=step.detail)
     for file in recipe.files:
         files.put(guest, file.path, file.content, mode=file.mode)
     for command in recipe.run:
@@ -111,6 +112,7 @@ def _apply(guest: Appliance, root: str, recipe: Recipe, archives: Archives, step
     contents = inventory.take(guest, manager)
     step.detail("scrubbing")
     scrub(guest)
+    relabel(guest)
     return contents
 
 

@@ -11,6 +11,7 @@ import io
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from kmi.errors import BuildError
 from kmi.guest.files import read
@@ -95,11 +96,15 @@ def _dpkg_package(fields: dict[str, str]) -> Package:
         source=source,
         source_version=source_version.strip("()") or version,
     )
+    return _checked(package)
+
+
+def _checked(package: Package) -> Package:
     for word in (package.name, package.version, package.arch or "none", package.source, package.source_version):
         if not _WORD.fullmatch(word):
             raise BuildError(
                 "the package database is damaged", expected="a word of printable ASCII", got=f"{word[:200]!r}",
-                where=f"the paragraph of {name[:200]!r}",
+                where=f"the paragraph of {package.name[:200]!r}",
             )  # fmt: skip
     return package
 
@@ -119,16 +124,36 @@ def _paragraphs(text: str) -> Iterator[dict[str, str]]:
         yield fields
 
 
+def applications(found: list[dict[str, Any]], mark: str) -> tuple[Package, ...]:
+    """What libguestfs read from the database of rpm, pacman or apk (guestfs(3), inspect_list_applications2), which it
+    does in the appliance. ``mark`` joins version and release. BuildError as for dpkg's, and for an empty one."""
+    if not 0 < len(found) <= _PACKAGES:
+        expected = f"1 to {_PACKAGES} packages"
+        raise BuildError("libguestfs cannot read the package database", expected=expected, got=len(found))
+    packages = []
+    for row in found:
+        name, epoch, version, release = (row[f"app2_{field}"] for field in ("name", "epoch", "version", "release"))
+        whole = (f"{epoch}:" if epoch else "") + version + (mark + release if release else "")
+        if name != "gpg-pubkey":  # how rpm keeps the keys that it trusts
+            packages.append(_checked(Package(
+                name=name, version=whole, arch=row["app2_arch"], source=row["app2_source_package"] or name,
+                source_version=whole,
+            )))  # fmt: skip
+    return tuple(sorted(packages, key=lambda package: (package.name, package.arch, package.version)))
+
+
 def _packages(guest: Appliance, manager: PackageManager | None) -> tuple[Package, ...]:
     if manager is None:
         return ()
+    if not manager.database:
+        return applications(guest.inspect_list_applications2(guest.inspect_get_roots()[0]), manager.release)
     return _PARSERS[manager.name](_text(guest, manager.database, _DATABASE))
 
 
 def _archives(guest: Appliance, manager: PackageManager | None) -> tuple[ArchiveIndex, ...]:
     if manager is None:
         return ()
-    paths = sorted(guest.glob_expand(manager.indexes, directoryslash=False))
+    paths = sorted(path for glob in manager.indexes for path in guest.glob_expand(glob, directoryslash=False))
     if len(paths) > _INDEXES:
         raise BuildError("the guest has absurdly many archive indexes", expected=f"at most {_INDEXES}", got=len(paths))
     return tuple(
@@ -137,8 +162,19 @@ def _archives(guest: Appliance, manager: PackageManager | None) -> tuple[Archive
             digest=Digest(algorithm="sha256", hex=hashlib.sha256(read(guest, path, limit=_INDEX)).hexdigest()),
         )
         for path in paths
-        if _WORD.fullmatch(name := "dists_" + path.rpartition("_dists_")[2])  # without the mirror's address
+        if _WORD.fullmatch(name := index_name(path))
     )
+
+
+def index_name(path: str) -> str:
+    """What an archive's index is called, without the mirror's address: apt has that in the file's name; of dnf and
+    zypper it is the repository's, of which dnf's folder adds a hash of the address."""
+    folder, _, name = path.rpartition("/")
+    if "_dists_" in name:
+        return "dists_" + name.rpartition("_dists_")[2]
+    if name == "repomd.xml":
+        return re.sub(r"-[0-9a-f]{16}$", "", folder.removesuffix("/repodata").rpartition("/")[2])
+    return "InRelease" if name.endswith("_InRelease") else name
 
 
 def _kernels(guest: Appliance) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ RULES: tuple[Rule, ...] = (
              "/var/lib/NetworkManager/*.lease", "/run/systemd/resolve/*", "/etc/.resolv.conf.systemd-resolved.bak"),
     *_remove("package caches", "/var/lib/apt/lists/*_*", "/var/lib/apt/lists/auxfiles",
              "/var/cache/apt/archives/*.deb", "/var/cache/apt/*.bin",
+             "/var/cache/libdnf5/*", "/var/lib/pacman/sync/*",
              "/var/cache/dnf/*", "/var/cache/yum/*", "/var/cache/zypp/*", "/var/cache/apk/*",
              "/var/cache/pacman/pkg/*", "/var/cache/ldconfig/aux-cache"),
     *_remove("backups of the package database", "/var/lib/dpkg/*-old", "/var/cache/debconf/*-old"),

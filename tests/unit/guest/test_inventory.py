@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kmi.errors import BuildError
 from kmi.guest import inventory
-from kmi.guest.inventory import dpkg_status, os_release
+from kmi.guest.inventory import applications, dpkg_status, index_name, os_release
 
 STATUS = """\
 Package: git
@@ -126,3 +126,46 @@ def test_a_huge_database_takes_little_more_than_its_text(text: str) -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 64 << 20
+
+
+def row(**changes: object) -> dict[str, object]:
+    """As guestfs(3) has it, inspect_list_applications2."""
+    given = {"name": "git", "epoch": 0, "version": "2.51.0", "release": "1.fc44", "arch": "x86_64",
+             "source_package": ""} | changes  # fmt: skip
+    return {f"app2_{name}": value for name, value in given.items()}
+
+
+def test_what_libguestfs_lists_of_rpm_pacman_and_apk() -> None:
+    found = applications(
+        [
+            row(),
+            row(name="bash", epoch=1, release="", source_package="bash-src"),
+            row(name="gpg-pubkey", arch="(none)"),
+        ],
+        "-",
+    )
+    assert [(package.name, package.version, package.source) for package in found] == [
+        ("bash", "1:2.51.0", "bash-src"), ("git", "2.51.0-1.fc44", "git"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [[], [row(name="a b")], [row(version="\x1b[2J")], [row(arch="x\u202e")]])
+def test_a_list_that_is_empty_or_damaged_is_refused(rows: list[dict[str, object]]) -> None:
+    with pytest.raises(BuildError):
+        applications(rows, "-")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/var/lib/apt/lists/mirror.example_debian_dists_bookworm_InRelease", "dists_bookworm_InRelease"),
+        ("/var/lib/apt/lists/mirror.example_flat_InRelease", "InRelease"),
+        ("/var/cache/dnf/baseos-0123456789abcdef/repodata/repomd.xml", "baseos"),
+        ("/var/cache/libdnf5/updates-fedora-0123456789abcdef/repodata/repomd.xml", "updates-fedora"),
+        ("/var/cache/zypp/raw/repo-oss/repodata/repomd.xml", "repo-oss"),
+        ("/var/lib/pacman/sync/core.db", "core.db"),
+        ("/var/cache/apk/APKINDEX.f00dcafe.tar.gz", "APKINDEX.f00dcafe.tar.gz"),
+    ],
+)
+def test_an_index_has_a_name_without_the_mirrors(path: str, name: str) -> None:
+    assert index_name(path) == name

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kmi.errors import BuildError
 from kmi.guest.packages import MANAGERS, SOURCES, Progress, script
 from kmi.host.ui import Reporter
 
@@ -38,21 +39,96 @@ def test_a_package_name_is_one_word() -> None:
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 
 
-@settings(deadline=None, max_examples=50)
+PROGRAMS = ("apt-get", "dnf", "zypper", "pacman", "pacman-key", "gpgconf", "apk")
+
+
+def programs(folder: Path, text: str) -> dict[str, str]:
+    """A script of this text in the place of each package manager; returns the environment that has them."""
+    for name in PROGRAMS:
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin"}
+
+
+@pytest.mark.parametrize("name", MANAGERS)
+@settings(deadline=None, max_examples=25)
 @given(names=st.lists(WORDS, min_size=1, max_size=4))
 def test_a_real_shell_hands_every_name_over_as_it_is(
-    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+    tmp_path_factory: pytest.TempPathFactory, name: str, names: list[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("shell")
-    apt = folder / "apt-get"
-    apt.write_text(f"""#!/bin/sh\nprintf '%s\\0' "$@" > {folder}/args\n""")
-    apt.chmod(0o755)
-    text = script(MANAGERS["apt"], names, upgrade="none", override=False)
-    env = {"PATH": f"{folder}:/usr/bin:/bin"}
+    env = programs(folder, f"""case $0 in *key|*conf) ;; *) printf '%s\\0' "$@" > {folder}/args ;; esac""")
+    text = script(MANAGERS[name], names, upgrade="none", override=False)
     subprocess.run(["sh", "-eu", "-c", text], env=env, cwd=folder, check=True, capture_output=True)
-    given_words = (folder / "args").read_bytes().decode().split("\0")[:-1]
-    assert given_words[given_words.index("install") + 1 :] == names
-    assert {path.name for path in folder.iterdir()} == {"apt-get", "args"}
+    assert (folder / "args").read_bytes().decode().split("\0")[-1 - len(names) : -1] == names
+    assert {path.name for path in folder.iterdir()} == {*PROGRAMS, "args"}
+
+
+def ran(folder: Path, name: str, upgrade: str, fails: str = ":") -> tuple[int, list[str]]:
+    """The exit status of a script that installs git, and the commands it ran; ``fails`` is shell in each of them."""
+    env = programs(folder, f"""echo "${{0##*/}} $*" >> {folder}/ran; {fails}""")
+    text = script(MANAGERS[name], ["git"], upgrade=upgrade, override=False).replace("/tmp/kmi", f"{folder}/kmi")
+    done = subprocess.run(["sh", "-eu", "-c", text], env=env, cwd=folder, capture_output=True, text=True)
+    return done.returncode, (folder / "ran").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "all_", "security"),
+    [
+        ("dnf", ["makecache", "upgrade", "install git"], ["makecache", "upgrade --security", "install git"]),
+        ("zypper", ["refresh", "dist-upgrade ", "install "], ["refresh", "patch ", "patch ", "install "]),
+        ("apk", ["update", "upgrade", "add git"], None),
+    ],
+)
+def test_each_manager_refreshes_upgrades_and_installs(
+    tmp_path: Path, name: str, all_: list[str], security: list[str] | None
+) -> None:
+    status, commands = ran(tmp_path, name, "all")
+    assert status == 0 and len(commands) == len(all_)
+    assert all(part in command for part, command in zip(all_, commands, strict=True))
+    (tmp_path / "ran").unlink()
+    if security is None:
+        with pytest.raises(BuildError, match="cannot tell security updates"):
+            ran(tmp_path, name, "security")
+        return
+    status, commands = ran(tmp_path, name, "security")
+    assert status == 0 and all(part in command for part, command in zip(security, commands, strict=True))
+
+
+def test_pacman_never_upgrades_in_part_and_leaves_no_keyring(tmp_path: Path) -> None:
+    for upgrade in ("all", "security", "none"):
+        status, commands = ran(tmp_path, "pacman", upgrade)
+        assert status == 0
+        assert [command.split()[0] for command in commands] == ["pacman-key"] * 2 + ["pacman"] * 2 + ["gpgconf"]
+        assert commands[2].endswith("-Syu") and commands[3].endswith("-S --needed git")
+        assert all(f"{tmp_path}/kmi-keyring" in command for command in commands), "not the guest's own"
+        (tmp_path / "ran").unlink()
+
+
+@pytest.mark.parametrize("name", MANAGERS)
+def test_a_command_that_fails_ends_the_script(tmp_path: Path, name: str) -> None:
+    status, commands = ran(tmp_path, name, "all", fails="exit 7")
+    assert status != 0 and len(commands) == 1
+
+
+@pytest.mark.parametrize(("status", "good"), [(0, True), (102, True), (103, True), (4, False), (104, False)])
+def test_zypper_says_with_its_status_that_something_has_to_restart(tmp_path: Path, status: int, good: bool) -> None:
+    """zypper(8), exit codes: 102 and 103 follow a successful installation."""
+    code, commands = ran(tmp_path, "zypper", "security", fails=f"case $* in *patch*) exit {status} ;; esac")
+    assert (code == 0) == good == (len(commands) == 4)
+
+
+@pytest.mark.parametrize("name", MANAGERS)
+@pytest.mark.parametrize("upgrade", ["all", "none"])
+def test_every_script_is_one_of_a_posix_shell(name: str, upgrade: str) -> None:
+    text = script(MANAGERS[name], ["git", "qemu-guest-agent"], upgrade=upgrade, override=False)
+    subprocess.run(["sh", "-n", "-c", text], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", [name for name in MANAGERS if name != "apt"])
+def test_other_archives_are_not_ignored_where_there_is_no_way_to_them(name: str) -> None:
+    with pytest.raises(BuildError, match="other archives"):
+        script(MANAGERS[name], [], upgrade="none", override=True)
 
 
 PLAN = """\
@@ -84,3 +160,28 @@ def test_progress_counts_packages() -> None:
         feed("1 upgraded, 2 newly installed, 0 to remove")
         feed("Setting up git (1) ...")
         assert step._detail == "1 of 3 packages: Setting up git (1) ..."
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  Installing       : git-2.51.0-1.fc44.x86_64                                 3/12",
+        "[ 3/12] Installing git-0:2.51.0-1.fc44.x86_64",
+        "( 3/12) Installing: git-2.51.0-1.1.x86_64 [..done]",
+        "( 3/12) installing git",
+        "(3/12) Installing git (2.51.0-r0)",
+    ],
+)
+def test_progress_reads_what_the_others_print(line: str) -> None:
+    out = io.StringIO()
+    with Reporter(out, github=False).step("x", "customize") as step:
+        Progress(step)(line)
+        assert step._detail.startswith("3 of 12 packages: ")
+
+
+@pytest.mark.parametrize("line", ["", "0/0", "(0/0) x", "Get:3 http://x/3/4", "( / )", "9" * 10_000, "(" * 10_000])
+def test_progress_counts_nothing_else(line: str) -> None:
+    out = io.StringIO()
+    with Reporter(out, github=False).step("x", "customize") as step:
+        Progress(step)(line)
+        assert "packages: " not in step._detail
