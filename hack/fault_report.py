@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from collections import Counter
@@ -65,7 +66,10 @@ def _figures(lines: list[dict[str, Any]]) -> str:
 
 def _machine(count: int) -> str:
     day = datetime.now(UTC).date().isoformat()
-    return f"{count} injected faults, {day}, {platform.machine()}, Python {platform.python_version()}.\n"
+    times = os.environ.get("KMI_FAULT_REPEAT", "1")
+    how = "the sample that `make test` runs" if times == "1" else f"each random fault {times} times, and every case"
+    machine = f"{platform.machine()}, Python {platform.python_version()}"
+    return f"{count} injected faults, {day}, {machine}. KMI_FAULT_REPEAT={times}: {how}.\n"
 
 
 def _cell(text: str) -> str:
