@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,19 +50,30 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _temporary(path: Path) -> tuple[int, Path]:
-    """A new file beside ``path``, open and locked. It is made under a lock of the folder, so that whoever holds that
-    alone knows: a temporary file without a lock is a dead writer's."""
+    """A new file beside ``path``, open and locked. It gets its name only after its lock (open(2), O_TMPFILE), so one
+    that has a name and no lock is a dead writer's. Where a file system cannot do that, the name comes first."""
+    _sweep(path)
+    try:
+        handle = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:  # a full disk is told by the second try as well
+        return _named_first(path)
+    _flock(handle, fcntl.LOCK_EX)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if _flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            _sweep(path)
-        else:
-            _flock(folder, fcntl.LOCK_SH)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        _flock(handle, fcntl.LOCK_EX)
-        return handle, Path(name)
+        os.link(f"/proc/self/fd/{handle}", temporary.name, dst_dir_fd=folder, follow_symlinks=True)
+    except OSError:
+        os.close(handle)
+        return _named_first(path)
     finally:
         os.close(folder)
+    return handle, temporary
+
+
+def _named_first(path: Path) -> tuple[int, Path]:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    _flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return handle, Path(name)
 
 
 def _sweep(path: Path) -> None:
@@ -69,7 +81,7 @@ def _sweep(path: Path) -> None:
     for name in os.listdir(path.parent):  # noqa: PTH208 -- names are enough
         if left.fullmatch(name):
             try:
-                handle = os.open(path.parent / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                handle = os.open(path.parent / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:
                 continue
             try:
