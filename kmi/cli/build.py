@@ -79,7 +79,13 @@ def chosen(args: argparse.Namespace, context: Context, *, restricted: bool) -> t
 
 
 def checked_disk(args: argparse.Namespace, releases: tuple[Release, ...]) -> None:
-    """UsageError for a disk that nothing takes, and for one that would be several images."""
+    """UsageError, before anything is begun, for a disk that is missing, that nothing takes, or that would be several
+    images."""
+    from kmi.pipeline.source import own_disk
+
+    if args.source == OWN_DISK:
+        for spec in (spec for release in releases for spec in release):
+            own_disk(spec, args.disk)
     if args.disk is None:
         return
     if args.source != OWN_DISK:

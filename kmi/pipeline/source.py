@@ -70,15 +70,21 @@ def downloaded(spec: ImageSpec, site: Site) -> VerifiedImage:
     return image
 
 
-def brought(spec: ImageSpec, site: Site) -> VerifiedImage:
-    """The disk that the user named. UsageError without one."""
+def own_disk(spec: ImageSpec, disk: Path | None) -> Path:
+    """The user's disk, if the image is made of one and it was named. UsageError."""
     own = upstream_adopt.wanted(spec)
-    if site.disk is None:
+    if disk is None:
         raise UsageError(f"{spec.id} is made of a disk that you bring", expected="--disk FILE", where=spec.where,
                          hint=own.where)  # fmt: skip
+    return disk
+
+
+def brought(spec: ImageSpec, site: Site) -> VerifiedImage:
+    """The disk that the user named. UsageError without one."""
+    disk = own_disk(spec, site.disk)
     with site.ui.step(str(spec.id), "adopt") as step:
-        image = upstream_adopt.adopt(spec, site.disk, site.store, step)
-    inputs = {"disk": str(site.disk), "format": own.format}
+        image = upstream_adopt.adopt(spec, disk, site.store, step)
+    inputs = {"disk": str(disk), "format": image.format}
     site.record(spec.id, "adopt", step, "", inputs, {"digest": image.digest, "origin": image.origin})
     return image
 

@@ -310,7 +310,7 @@ def test_a_killed_process_leaves_what_the_next_one_resumes(site: Site) -> None:
     source = site.folder / "source"
     source.write_bytes(site.disk)
     partial = site.store.root / "partial" / f".unverified-sha512-{hashlib.sha512(site.disk).hexdigest()}"
-    partial.parent.mkdir()
+    partial.parent.mkdir(exist_ok=True)
     with subprocess.Popen([sys.executable, "-c", SLOW_SERVER, source], stdout=subprocess.PIPE, text=True) as slow:
         assert slow.stdout
         url = f"http://127.0.0.1:{slow.stdout.readline().strip()}/"

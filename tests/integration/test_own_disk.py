@@ -18,12 +18,13 @@ WHERE = "the customer portal of Tiny"
 
 @pytest.fixture
 def kmi(tmp_path: Path) -> Iterator[tiny.Kmi]:
-    """A catalogue of ``own``, which nobody offers for download, and ``tiny``."""
+    """A catalogue of ``own`` and ``too``, which nobody offers for download, and ``tiny``."""
     (tmp_path / "kmi").mkdir()
-    up = tiny.make(tmp_path / "upstream", "own", "tiny")
-    up.manifests["own"]["own_disk"] = {"format": "vmdk", "where": WHERE}
-    del up.manifests["own"]["cloud_image"]
-    up.save("own")
+    up = tiny.make(tmp_path / "upstream", "own", "too", "tiny")
+    for name in ("own", "too"):
+        up.manifests[name]["own_disk"] = {"format": "vmdk", "where": WHERE}
+        del up.manifests[name]["cloud_image"]
+        up.save(name)
     with tiny.served(up.www) as mirrors:
         yield tiny.Kmi(folder=tmp_path / "kmi", tiny=up, base=tiny.local_base(tmp_path), mirrors=mirrors)
 
@@ -78,12 +79,12 @@ def test_the_same_bytes_and_date_give_the_same_record_from_anywhere(kmi: tiny.Km
         (["own", "--source", "byo", "--disk", "missing"], WHERE),
         (["tiny", "--source", "byo", "--disk", "mine.vmdk"], "takes no disk of your own"),
         (["own", "--disk", "mine.vmdk"], "--source byo"),
-        (["own", "tiny", "--source", "byo", "--disk", "mine.vmdk"], "one disk is one image"),
+        (["own", "too", "--source", "byo", "--disk", "mine.vmdk"], "one disk is one image"),
     ],
 )
 def test_what_does_not_fit_is_a_usage_error(kmi: tiny.Kmi, disk: Path, words: list[str], told: str) -> None:
-    for verb in ("build", "run"):
-        done = kmi(verb, *words)
+    for verb, *more in (("build",), ("run", "--to", "127.0.0.1:1/x")):
+        done = kmi(verb, *words, *more)
         assert done.returncode == 2, done.stderr
         assert told in done.stderr
 

@@ -127,7 +127,7 @@ CORPUS: dict[str, bytes] = {
     "armour of many lines": HEAD + b"A\n" * 200_000 + TAIL,
     "armour of other letters": HEAD + "ключ".encode() + TAIL,
     "tiny packets": b"\xcd\0" * 400_000,
-    "tiny packets of a key": b"\x98\x06\x04" + bytes(5) + b"\xcd\0" * 400_000,
+    "tiny packets of a key": b"\x98\x06\x04" + bytes(5) + b"\xcd\0" * 2_000_000,
     "a packet larger than it can be": b"\xc6\xff\xff\xff\xff\xff",
     "a key larger than it can be": b"\xc6\xff" + (70_000).to_bytes(4, "big") + b"\x04" + bytes(69_999),
     "clear-signed marks": CLEAR * 20_000,

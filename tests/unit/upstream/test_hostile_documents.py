@@ -138,14 +138,14 @@ def test_a_link_is_taken_for_what_a_browser_makes_of_it(links: list[str]) -> Non
 
 LARGE = """
 import resource
-from tests.unit.upstream.hostile import CLEAR, HEAD, TAIL, judged
+from tests.unit.upstream.hostile import CLEAR, CORPUS, HEAD, TAIL, judged
 resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 made = {
     "a line of 100 MB": lambda: b"a" * 100_000_000,
     "ten million lines": lambda: b"a  b\\n" * 10_000_000,
     "ten million empty lines": lambda: b"\\n" * 10_000_000,
     "a number of 100 MB": lambda: b"9" * 100_000_000,
-    "ten million lists": lambda: b"[" + b"[]," * 10_000_000 + b"[]]",
+    "twenty million lists": lambda: b"[" + b"[]," * 20_000_000 + b"[]]",
     "a key of 100 MB": lambda: b'{"' + b"k" * 100_000_000 + b'":1}',
     "six million links": lambda: b"<a href='v1/'>" * 6_000_000,
     "armour of 100 MB": lambda: HEAD + b"A" * 100_000_000 + TAIL,
@@ -159,6 +159,8 @@ for document in map(lambda make: make(), made.values()):
     for parser in "lines", "sectioned", "bare", "named", "json", "links", "keys", "framing":
         judged(parser, document)
     del document
+judged("simplestreams", CORPUS["a huge version of many items"])
+judged("redirect", CORPUS["slashes"])
 print("held")
 """
 
