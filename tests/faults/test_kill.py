@@ -39,6 +39,8 @@ CACHED = {"fetch", "finish", "wrap", "index", "test"}
 INTERRUPTED = 130
 _STARTED = re.compile(r"· (\S+) +(\S+) +started")
 _ENDED = re.compile(r"[✓=] (\S+) +(\S+) +(reused|\d)")
+_RESUMED = re.compile(r"partial/\.unverified-\w+-[0-9a-f]+(\.validator)?")
+"""What is kept of a download that was stopped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +215,8 @@ def nothing_unfinished(kmi: Kmi) -> bool:
     Store(kmi.cache, warnings.append)
     assert warnings == []
     mine = [folder for folder in (kmi.cache / "tmp").iterdir() if any(folder.glob("[!ou]*"))]
+    hidden = [path.relative_to(kmi.cache) for path in kmi.cache.rglob(".*")]
+    assert [path for path in hidden if path.parts[0] != "tmp" and not _RESUMED.fullmatch(str(path))] == []
     return mine == [] and len(list((kmi.cache / "tmp").iterdir())) <= 1
 
 

@@ -205,6 +205,8 @@ def test_different_images_at_once_while_the_cache_is_pruned(kmi: Kmi) -> None:
             assert pruned.returncode == 0, pruned.stderr
             prunes += 1
         told = ended(running)
+        lost = [line for text in told for line in text.splitlines() if "damaged" in line or "again" in line]
+        assert lost == []
         for name, text in zip(("tiny", "other"), told, strict=True):
             (digest,) = (line for line in text.splitlines() if line.startswith("sha256:"))
             sound(kmi.folder / "build" / f"{name}-1-amd64" / "oci", digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import socketserver
 import subprocess
@@ -20,6 +21,7 @@ from kmi.oci import reference, registry
 from kmi.publish import embedded
 from kmi.publish.push import push
 from kmi.settings import Settings
+from tests.registry import registry as strange_registry
 
 Indexer = Callable[..., OciIndex]
 ROOT = Path(__file__).parents[3]
@@ -211,3 +213,96 @@ def verb(address: str, settings: Settings) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def test_what_another_container_is_writing_is_not_taken_for_damaged(address: str, settings: Settings) -> None:
+    """One that shares the cache: its registry answers on a loopback of its own, its kmi holds the users' lock."""
+    link = embedded.data(settings) / "docker/registry/v2/repositories/kmi/x/_manifests/tags/t/current/link"
+    link.parent.mkdir(parents=True)
+    link.touch()  # docker-registry makes the file and then writes into it
+    with (settings.cache / "registry" / "users.lock").open("a") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_SH)
+        assert [damage.dropped for damage in embedded.check(settings)] == [False]
+        process = threading.Timer(0.5, theirs.close)  # serving waits at its end until it is alone
+        with embedded.serving(address, settings) as server:
+            process.start()
+            assert server is not None
+            assert link.exists()
+        process.join()
+    with embedded.serving(address, settings):
+        assert not link.exists()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Settings:
+    """With another cache."""
+    return Settings(cache=tmp_path / "other")
+
+
+def test_another_cache_waits_for_its_turn(address: str, settings: Settings, other: Settings, index: Indexer) -> None:
+    """What it publishes then lies in its own cache, and its registry outlives the first one's."""
+    made = index()
+    with user(address, other) as first:
+        assert told(first).isdigit()
+        with user(address, settings) as second:
+            assert "waiting: a kmi with another cache" in told(second)
+            assert not embedded.data(settings).exists()
+            let_go(first)
+            assert first.wait(20) == 0
+            assert told(second).isdigit()
+            with embedded.serving(address, settings) as shared:
+                assert shared is None
+                push(made, embedded.repository(settings, "debian"))
+            let_go(second)
+            assert second.wait(20) == 0
+    assert list(embedded.data(settings).glob("**/kmi/debian"))
+    assert not list(embedded.data(other).glob("**/kmi"))
+
+
+def test_another_cache_does_not_wait_for_ever(
+    address: str, settings: Settings, other: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "TURN_SECONDS", 0.3)
+    notes: list[str] = []
+    with embedded.serving(address, other):
+        with pytest.raises(HostError, match="another registry answers") as caught:
+            with embedded.serving(address, settings, note=notes.append):
+                pytest.fail("served from the other's data")
+        assert "--cache" in str(caught.value.hint)
+        assert len(notes) == 1
+        assert embedded.answers()
+
+
+def test_who_reads_from_its_own_images_is_not_served_others(
+    address: str, settings: Settings, other: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is told at once."""
+    monkeypatch.setattr(embedded, "TURN_SECONDS", 3)
+    notes: list[str] = []
+    with embedded.serving(address, settings):
+        pass
+    with embedded.serving(address, other), pytest.raises(HostError, match="another registry"):
+        with embedded.serving(address, settings, create=False, note=notes.append):
+            pytest.fail("served from the other's data")
+    assert notes == []
+
+
+def test_a_registry_that_is_not_kmis(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is pushed there unless it was named; a cache without images reads from it."""
+    (tmp_path / "strange").mkdir()
+    with strange_registry(tmp_path / "strange") as address:
+        monkeypatch.setattr(embedded, "ADDRESS", address)
+        with pytest.raises(HostError, match="another registry") as caught, embedded.serving(address, settings):
+            pytest.fail("served from it")
+        assert "not kmi's" in str(caught.value.got)
+        with embedded.serving(address, settings, create=False) as server:
+            assert server is None
+
+
+def test_who_loses_the_race_for_the_address_waits(address: str, settings: Settings, other: Settings) -> None:
+    """Both have seen it free; docker-registry ends then, for the address is in use."""
+    folder = settings.cache / "registry"
+    folder.mkdir(parents=True)
+    with embedded.serving(address, other), (folder / "users.lock").open("a") as users:
+        assert embedded._launch(folder, users, None, None) is None
+        assert embedded.answers()
