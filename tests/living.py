@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PROC = Path("/proc")
+OBEDIENT = ("env", "--default-signal=HUP,INT,TERM")
+"""Stands before a command that is to be stopped: whoever runs the tests in the background, or under nohup(1), ignores
+signals, and what is ignored is inherited."""
 
 
 def processes(folder: Path) -> dict[int, str]:

@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from tests import living
 from tests.boot_sector import boot_sector
 
 ROOT = Path(__file__).parents[1]
@@ -193,8 +194,8 @@ class Kmi:
     def start(self, *words: str | Path, **environ: str) -> subprocess.Popen[str]:
         """Start it, to be killed; stdout and stderr come as one stream of lines."""
         return subprocess.Popen(
-            self.argv(*words), cwd=self.folder, env=self.environ(**environ), text=True, bufsize=1,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [*living.OBEDIENT, *self.argv(*words)], cwd=self.folder, env=self.environ(**environ), text=True,
+            bufsize=1, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
 

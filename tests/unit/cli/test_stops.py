@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kmi.cli import stops
+from tests import living
 
 BEFORE = """
 import signal, sys, time
@@ -55,7 +56,7 @@ except KeyboardInterrupt:
 
 @contextmanager
 def started(*words: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
-    argv = [sys.executable, *(words if len(words) > 1 else ("-c", *words))]
+    argv = [*living.OBEDIENT, sys.executable, *(words if len(words) > 1 else ("-c", *words))]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, **environ}) as process:
         assert told(process) == "up"
         try:
