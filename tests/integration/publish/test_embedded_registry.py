@@ -21,6 +21,7 @@ from kmi.oci import reference, registry
 from kmi.publish import embedded
 from kmi.publish.push import push
 from kmi.settings import Settings
+from tests import living
 from tests.registry import registry as strange_registry
 
 Indexer = Callable[..., OciIndex]
@@ -61,7 +62,7 @@ def address(monkeypatch: pytest.MonkeyPatch, port: int) -> str:
 def user(address: str, settings: Settings) -> Iterator[subprocess.Popen[str]]:
     """Another process that uses the registry until it reads a line."""
     process = subprocess.Popen(
-        [sys.executable, "-c", USER, address, str(settings.cache)],
+        [*living.OBEDIENT, sys.executable, "-c", USER, address, str(settings.cache)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
     with process:
@@ -205,7 +206,7 @@ def test_kmi_registry_until_ctrl_c(address: str, settings: Settings) -> None:
 def verb(address: str, settings: Settings) -> Iterator[subprocess.Popen[str]]:
     """``kmi registry`` in a process of its own, at the test's port."""
     process = subprocess.Popen(
-        [sys.executable, "-c", VERB, address, str(settings.cache)],
+        [*living.OBEDIENT, sys.executable, "-c", VERB, address, str(settings.cache)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
     )  # fmt: skip
     with process:
