@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from kmi.errors import HostError
@@ -41,9 +42,17 @@ def hand_out(source: Path, target: Path) -> None:
     fresh = target.with_name(f".{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        shutil.copytree(source, fresh, copy_function=give)
+        _copy(source, fresh, give)
     except BaseException:  # what is left would keep a full disk full
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
+
+
+def _copy(source: Path, target: Path, give: Callable[[str, str], None]) -> None:
+    """File by file, and no further than the first that does not fit: shutil.copytree tries all, and then hides why."""
+    target.mkdir()
+    for path in sorted(source.rglob("*")):
+        copy = target / path.relative_to(source)
+        copy.mkdir() if path.is_dir() else give(str(path), str(copy))
