@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from tests import living
 from tests.e2e.conftest import ROOT, Run
 
 
@@ -46,8 +47,10 @@ def test_a_stranger_verifies_with_the_reference_and_the_key(bootstrapped: Run, t
     """Another process with an empty home and cache, while the registry is up for everybody."""
     public = tmp_path / "cosign.pub"
     public.write_bytes(bootstrapped.kmi.public.read_bytes())
-    registry = subprocess.Popen(bootstrapped.kmi.argv("registry"), cwd=bootstrapped.kmi.folder, stderr=subprocess.PIPE,
-                                env={**bootstrapped.kmi.environ, "PYTHONPATH": str(ROOT)}, text=True)  # fmt: skip
+    registry = subprocess.Popen(
+        [*living.OBEDIENT, *bootstrapped.kmi.argv("registry")], cwd=bootstrapped.kmi.folder, stderr=subprocess.PIPE,
+        env={**bootstrapped.kmi.environ, "PYTHONPATH": str(ROOT)}, text=True,
+    )  # fmt: skip
     try:
         assert registry.stderr
         assert "127.0.0.1:5050" in registry.stderr.readline()
