@@ -28,9 +28,9 @@ HEAD = """\
 # Fault and kill runs
 
 What the fault and kill tests injected when they last ran through, and what kmi did. A row stands here only after its
-test's assertions held: no bad file was named, no tag moved, the exit status was the documented one, nothing of the run lived
-on, and where a rerun is part of the case it finished the job. Random faults are seeded: the same seeds come in every
-run.
+test's assertions held: no bad file was named, no tag moved, the exit status was the documented one, nothing of the run
+lived on, and where a rerun is part of the case it finished the job. Random faults are seeded: the same seeds come in
+every run.
 
 """
 
