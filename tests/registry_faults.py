@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
+from tests.answering import answering
+
 NOWHERE = "sha256:" + "0" * 64
 STATUSES = {
     "401": {"WWW-Authenticate": 'Basic realm="registry"'},
@@ -124,15 +126,11 @@ def faulty(behind: str) -> Iterator[Faulty]:
     server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     proxy.address = f"127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.over.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(server):
+        try:
+            yield proxy
+        finally:
+            proxy.over.set()
 
 
 class _Server(ThreadingHTTPServer):

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from typing import Any
 import yaml
 
 from tests import living
+from tests.answering import answering
 from tests.boot_sector import boot_sector
 
 ROOT = Path(__file__).parents[1]
@@ -132,14 +132,8 @@ def served(www: Path) -> Iterator[str]:
     """The folder on a loopback port, for the block; yields the value of ``KMI_MIRRORS``."""
     handler = partial(_Quiet, directory=str(www))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(server):
         yield f"{PREFIX}=http://127.0.0.1:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import date
 from pathlib import Path
 
@@ -18,13 +17,7 @@ DISTROS = Path(__file__).parents[3] / "distros"
 TODAY = date(2026, 11, 20)
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("KMI_") or name == "COLUMNS"]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("KMI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("KMI_DISTROS", str(DISTROS))
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def listed(capsys: pytest.CaptureFixture[str], *words: str) -> list[list[str]]:
