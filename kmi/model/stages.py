@@ -168,7 +168,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One check on one machine (``amd64/bios``). ``detail`` says what was seen; time in seconds."""
+    """One check on one machine (on its name: ``kmi.model.checks.Round``). ``detail`` says what was seen, or why nothing
+    was looked at; time in seconds."""
 
     check: str
     machine: str
@@ -179,13 +180,21 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestReport:
-    """All checks of one architecture's image. ``subject`` is the digest of the manifest that was booted."""
+    """All checks of one architecture's image. ``subject`` is the digest of the manifest that was booted.
+
+    ``runner`` is qemu or kubevirt, ``simulated`` tells that it was no real one; ``acceleration`` is how guests ran
+    (kvm, tcg, or empty where that is not known), ``began`` when the first of them was started (UTC, ISO 8601).
+    """
 
     __test__ = False
 
     subject: Digest
     arch: Arch
     results: tuple[CheckResult, ...]
+    runner: str = "qemu"
+    simulated: bool = False
+    acceleration: str = ""
+    began: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
