@@ -16,6 +16,14 @@ _PAIRS: dict[tuple[Arch, Firmware], tuple[tuple[str, str], ...]] = {
         ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
         ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
     ),
+    (Arch.ARM64, Firmware.UEFI): (
+        ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),  # Debian, Ubuntu, RHEL
+        ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"),  # Fedora
+    ),
+}
+_PACKAGES = {
+    Arch.AMD64: "ovmf (Debian, Ubuntu) or edk2-ovmf (Fedora)",
+    Arch.ARM64: "qemu-efi-aarch64 (Debian, Ubuntu) or edk2-aarch64 (Fedora)",
 }
 
 
@@ -31,5 +39,5 @@ def pair(arch: Arch, firmware: Firmware) -> tuple[Path, Path] | None:
     raise HostError(
         f"there is no {firmware} firmware for {arch} machines",
         expected=" or ".join(code for code, _ in known) or "a firmware that the architecture has",
-        hint="install ovmf (Debian, Ubuntu) or edk2-ovmf (Fedora)" if known else None,
+        hint=f"install {_PACKAGES[arch]}" if known else None,
     )

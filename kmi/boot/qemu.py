@@ -7,11 +7,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from kmi.boot import firmware
+from kmi.boot import display, firmware
 from kmi.boot.agent import Agent, AgentError
 from kmi.boot.hardware import SOCKET_LIMIT, Hardware, argv
 from kmi.boot.qmp import Qmp
@@ -20,6 +21,8 @@ from kmi.host.guarded import bequeath
 from kmi.host.run import Background
 
 _START_SECONDS = 30.0
+_ANSWER_SECONDS = 30.0
+_GONE_SECONDS = 5.0
 _LONGEST_SOCKET = "/serial.sock"
 _SHORT = Path("/tmp")  # noqa: S108 -- the folder in it is made by mkdtemp
 """``TMPDIR`` leads into the cache (``kmi.host.guarded``), where paths are long."""
@@ -32,6 +35,7 @@ class Machine:
         self.hardware = hardware
         self.log = log
         self._process: Background | None = None
+        self._control: Qmp | None = None
         self._port = 0
 
     def __enter__(self) -> Machine:
@@ -43,16 +47,15 @@ class Machine:
         self.hardware.console.write_bytes(b"")
         self._process = Background(argv(self.hardware, pair[0] if pair else None), log=self.log)
         try:
-            with self._connect() as qmp:
-                self._port = qmp.hostfwd()
+            self._control = self._connect()
+            self._port = self._control.hostfwd()
         except BaseException:
-            self._process.stop()
+            self._stop()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._process:
-            self._process.stop()
+        self._stop()
 
     @property
     def ssh_port(self) -> int:
@@ -60,7 +63,37 @@ class Machine:
         return self._port
 
     def alive(self) -> bool:
+        self.ended()  # reads what QEMU has told, so that it never waits for a reader
         return self._process is not None and self._process.alive()
+
+    def ended(self) -> str | None:
+        """Why the guest ended, in QEMU's word (qapi/run-state.json, ShutdownCause): ``guest-shutdown`` if it powered
+        itself off, ``guest-reset`` if it rebooted (which ends this machine), ``host-signal`` if kmi ended it, and
+        ``unknown`` if QEMU went without a word. None as long as it runs."""
+        if self._control is None or self._process is None:
+            return None
+        running = self._process.alive()  # before the look: QEMU's last word is there when it is gone
+        return self._control.reason() or (None if running else "unknown")
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the machine ended within ``seconds``."""
+        return self._process is None or self._process.wait(seconds)
+
+    def power_button(self) -> None:
+        """Press the machine's power button (ACPI); one that ends in this moment is fine. BuildError if QEMU hangs."""
+        try:
+            self.call("system_powerdown")
+        except BuildError:
+            if not self.wait(_GONE_SECONDS):
+                raise
+
+    def screenshot(self, target: Path) -> None:
+        """The display's contents as PNG. BuildError if the machine is gone, or the picture larger than is sensible."""
+        display.screenshot(self._connected(), target)
+
+    def call(self, command: str, **arguments: Any) -> Any:
+        """A command of QEMU's control socket, which this machine keeps to itself. BuildError as ``Qmp.call``."""
+        return self._connected().call(command, **arguments)
 
     def shutdown(self, *, agent: bool, grace: float) -> bool:
         """Ask the guest to power off, through its agent if it has one or else by the ACPI button. Whether it did so
@@ -68,7 +101,8 @@ class Machine:
         if not self._process or not self.alive():
             return False
         if not (agent and self._ask_agent()):
-            self._press_power_button()
+            with suppress(BuildError):
+                self.power_button()
         return self._process.wait(grace)
 
     def _ask_agent(self) -> bool:
@@ -78,12 +112,17 @@ class Machine:
             return False
         return True
 
-    def _press_power_button(self) -> None:
-        try:
-            with Qmp(self.hardware.qmp) as qmp:
-                qmp.call("system_powerdown")
-        except (BuildError, OSError):
-            pass  # the guest went in this very moment
+    def _connected(self) -> Qmp:
+        if self._control is None:
+            raise BuildError("the machine was never started", where=self.hardware.name)
+        return self._control
+
+    def _stop(self) -> None:
+        if self._process:
+            self._process.stop()
+        if self._control:
+            self._control.reason()  # QEMU's last word
+            self._control.close()
 
     def _connect(self) -> Qmp:
         """The control socket, as soon as QEMU listens on it."""
@@ -91,7 +130,7 @@ class Machine:
         deadline = time.monotonic() + _START_SECONDS
         while self._process.alive() and time.monotonic() < deadline:
             try:
-                return Qmp(self.hardware.qmp)
+                return Qmp(self.hardware.qmp, timeout=_ANSWER_SECONDS)
             except OSError:
                 time.sleep(0.05)
         raise BuildError(

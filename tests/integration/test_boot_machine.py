@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
-import json
 import os
+import signal
+import struct
 import subprocess
-import tarfile
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from kmi.boot import layerdisk
+from kmi.boot import display
 from kmi.boot.check import check
-from kmi.boot.console import Console, Patience, wait
-from kmi.boot.hardware import Hardware
 from kmi.boot.qemu import Machine, sockets
-from kmi.boot.qmp import Qmp
 from kmi.errors import BuildError
-from kmi.host.accel import Acceleration
 from kmi.host.store import hash_file
 from kmi.host.ui import Reporter
 from kmi.model.digest import Digest
 from kmi.model.platform import Arch, Firmware
 from kmi.model.stages import Outcome
-from tests.boot_sector import boot_sector
+from tests.boot_sector import boot_sector, power_off_sector, reset_sector, second_disk_sector
+from tests.efi_disk import efi_disk
+from tests.machines import TCG, gone, machine_of, pid_of, said, scanlines, wrapped
 
-TCG = Acceleration(name="tcg", cpu="max", why="the tests do not depend on the host")
-PATIENCE = Patience(quiet=60, overall=120, least=60)
 METADATA = {"init": "", "agent": "absent", "user": ""}
 
 
@@ -39,38 +35,6 @@ def as_qcow2(raw: bytes, folder: Path) -> bytes:
     argv = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd"]
     subprocess.run([*argv, str(folder / "made.img"), str(folder / "made.qcow2")], check=True)
     return (folder / "made.qcow2").read_bytes()
-
-
-def wrapped(folder: Path, disk: bytes, *, compress: bool = False) -> tuple[Path, Digest]:
-    """An OCI layout whose only layer holds ``disk`` behind another member."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, data in (("kmi/title", b"a boot sector"), ("disk/disk.img", disk)):
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    layout = folder / "oci"
-    (layout / "blobs/sha256").mkdir(parents=True)
-
-    def blob(data: bytes) -> dict:
-        name = hashlib.sha256(data).hexdigest()
-        (layout / "blobs/sha256" / name).write_bytes(data)
-        return {"mediaType": "application/octet-stream", "digest": f"sha256:{name}", "size": len(data)}
-
-    layer = gzip.compress(out.getvalue()) if compress else out.getvalue()
-    manifest = blob(json.dumps({"schemaVersion": 2, "layers": [blob(layer)]}).encode())
-    return layout, Digest.parse(manifest["digest"])
-
-
-def machine_of(folder: Path, disk: bytes, firmware: Firmware, sock: Path) -> tuple[Hardware, layerdisk.LayerDisk]:
-    layout, manifest = wrapped(folder, disk)
-    found = layerdisk.locate(layout, manifest, folder)
-    layerdisk.overlay(found, folder / "overlay.qcow2")
-    hardware = Hardware(
-        arch=Arch.AMD64, firmware=firmware, acceleration=TCG, overlay=folder / "overlay.qcow2", seed=None, folder=sock,
-        console=folder / "logs" / f"console-{firmware}.log", uuid="00000000-0000-4000-8000-000000000001", memory=256,
-    )  # fmt: skip
-    return hardware, found
 
 
 def examined(folder: Path, layout: Path, manifest: Digest, metadata: dict[str, str] = METADATA):
@@ -82,13 +46,6 @@ def examined(folder: Path, layout: Path, manifest: Digest, metadata: dict[str, s
         )  # fmt: skip
 
 
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 @pytest.mark.parametrize("form", ["raw", "qcow2"])
 def test_seabios_boots_from_the_layers_bytes_and_leaves_them_alone(tmp_path, form):
     raw = boot_sector(b"from the layer\r\n")
@@ -98,13 +55,8 @@ def test_seabios_boots_from_the_layers_bytes_and_leaves_them_alone(tmp_path, for
         assert found.format == form and found.offset % 512 == 0 and found.offset > 512
         before = hash_file(found.file)
         with Machine(hardware, log=tmp_path / "qemu.log") as machine:
-            console = Console(hardware.console, firmware=hardware.firmware_log)
-            wait(
-                lambda: "from the layer" in console.text() or None, console=console, alive=machine.alive,
-                patience=PATIENCE, told=lambda _: None, pause=0.1,
-            )  # fmt: skip
-            assert console.reached() == "the firmware"
-            pid = machine._process.pid  # type: ignore[union-attr]
+            assert said(machine, "from the layer").reached() == "the firmware"
+            pid = pid_of(machine)
             assert not gone(pid)
         assert gone(pid)
         assert hash_file(found.file) == before
@@ -117,24 +69,122 @@ def test_ovmf_runs_and_says_on_the_serial_console_that_nothing_boots(tmp_path):
     with sockets(tmp_path) as folder:
         hardware, _ = machine_of(tmp_path, bytes(1 << 20), Firmware.UEFI, folder)
         with Machine(hardware, log=tmp_path / "qemu.log") as machine:
-            console = Console(hardware.console, firmware=hardware.firmware_log)
-            wait(
-                lambda: "BdsDxe" in console.text() or None, console=console, alive=machine.alive, patience=PATIENCE,
-                told=lambda _: None, pause=0.1,
-            )  # fmt: skip
-            assert console.reached() == "the firmware"
+            assert said(machine, "BdsDxe").reached() == "the firmware"
 
 
-def test_two_machines_at_once_share_nothing(tmp_path):
-    for name in ("one", "two"):
+@pytest.mark.parametrize("firmware", [Firmware.UEFI, Firmware.SECURE_BOOT])
+def test_ovmf_starts_an_application_of_ours_unless_it_demands_a_signature(tmp_path, firmware):
+    disk = efi_disk(tmp_path / "disk", Arch.AMD64, "\r\nkmi login: ")
+    with sockets(tmp_path) as folder:
+        hardware, _ = machine_of(tmp_path, disk, firmware, folder)
+        with Machine(hardware, log=tmp_path / "qemu.log") as machine:
+            if firmware is Firmware.UEFI:
+                assert said(machine, "kmi login: ").login_prompt()
+            else:
+                assert not said(machine, "Access Denied").login_prompt()
+
+
+def test_four_machines_at_once_share_nothing_and_leave_nothing(tmp_path):
+    ready, seen = threading.Barrier(5, timeout=120), {}
+
+    def live(name: str) -> None:
         (tmp_path / name).mkdir()
-    with sockets(tmp_path) as first, sockets(tmp_path) as second:
-        one, _ = machine_of(tmp_path / "one", boot_sector(b"one"), Firmware.BIOS, first)
-        two, _ = machine_of(tmp_path / "two", boot_sector(b"two"), Firmware.BIOS, second)
-        with Machine(one, log=tmp_path / "1.log") as left, Machine(two, log=tmp_path / "2.log") as right:
-            assert left.alive() and right.alive()
-            assert left.ssh_port != right.ssh_port
-            assert min(left.ssh_port, right.ssh_port) > 0
+        with sockets(tmp_path) as folder:
+            hardware, _ = machine_of(tmp_path / name, boot_sector(name.encode()), Firmware.BIOS, folder)
+            with Machine(hardware, log=tmp_path / f"{name}.log") as machine:
+                said(machine, name)
+                seen[name] = (machine.ssh_port, folder, pid_of(machine))
+                ready.wait()  # all four say what is theirs ...
+                ready.wait()  # ... before one of them goes
+
+    names = ("one", "two", "three", "four")
+    threads = [threading.Thread(target=live, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    ports, folders, pids = zip(*seen.values(), strict=True)
+    assert len(set(ports)) == len(set(folders)) == len(set(pids)) == 4 and min(ports) > 0
+    assert not any(gone(pid) for pid in pids)
+    ready.wait()
+    for thread in threads:
+        thread.join(60)
+    assert all(gone(pid) for pid in pids) and not any(folder.exists() for folder in folders)
+
+
+@pytest.mark.parametrize(("sector", "reason"), [(power_off_sector, "guest-shutdown"), (reset_sector, "guest-reset")])
+def test_a_machine_tells_why_its_guest_ended(tmp_path, sector, reason):
+    with sockets(tmp_path) as folder:
+        hardware, _ = machine_of(tmp_path, sector(), Firmware.BIOS, folder)
+        with Machine(hardware, log=tmp_path / "qemu.log") as machine:
+            assert machine.wait(60) and not machine.alive()
+            assert machine.ended() == reason
+            machine.power_button()  # nobody is there to press it for
+            with pytest.raises(BuildError, match="screendump"):
+                machine.screenshot(tmp_path / "screen.png")
+
+
+def test_a_machine_that_runs_has_not_ended_and_one_that_kmi_stops_has(tmp_path):
+    with sockets(tmp_path) as folder:
+        hardware, _ = machine_of(tmp_path, boot_sector(b"here"), Firmware.BIOS, folder)
+        with Machine(hardware, log=tmp_path / "qemu.log") as machine:
+            said(machine, "here")
+            assert machine.ended() is None and not machine.wait(0.1)
+        assert machine.ended() == "host-signal"
+
+
+@pytest.mark.parametrize("press", [Machine.power_button, lambda machine: machine.shutdown(agent=False, grace=0)])
+def test_the_power_button_reaches_the_guest(tmp_path, press):
+    with sockets(tmp_path) as folder:
+        hardware, _ = machine_of(tmp_path, boot_sector(b"here"), Firmware.BIOS, folder)
+        with Machine(hardware, log=tmp_path / "qemu.log") as machine:
+            said(machine, "here")
+            press(machine)
+            assert machine.wait(60) and machine.ended() == "guest-shutdown"
+
+
+def test_a_guest_that_does_not_listen_is_not_waited_for_longer_than_granted(tmp_path):
+    with sockets(tmp_path) as folder:
+        hardware, _ = machine_of(tmp_path, second_disk_sector(), Firmware.BIOS, folder)
+        with Machine(hardware, log=tmp_path / "qemu.log") as machine:
+            assert not machine.shutdown(agent=False, grace=0.5)
+            assert machine.alive() and machine.ended() is None
+
+
+def test_a_machine_that_is_killed_ended_without_a_word(tmp_path):
+    with sockets(tmp_path) as folder:
+        hardware, _ = machine_of(tmp_path, boot_sector(b"x"), Firmware.BIOS, folder)
+        with Machine(hardware, log=tmp_path / "qemu.log") as machine:
+            os.kill(pid_of(machine), signal.SIGKILL)
+            assert machine.wait(10)
+            assert machine.ended() == "unknown"
+
+
+def test_a_screenshot_shows_what_seabios_wrote(tmp_path):
+    with sockets(tmp_path) as folder:
+        hardware, _ = machine_of(tmp_path, boot_sector(b"here"), Firmware.BIOS, folder)
+        with Machine(hardware, log=tmp_path / "qemu.log") as machine:
+            said(machine, "here")
+            machine.screenshot(tmp_path / "screen.png")
+            display._by_way_of_ppm(machine._connected(), tmp_path / "old.png")
+    width, height, lines = scanlines(tmp_path / "screen.png")
+    assert (width, height) == (720, 400)  # VGA's text mode
+    assert len(lines) > 10, "letters make many different lines, a blank screen one"
+    assert scanlines(tmp_path / "old.png")[:2] == (720, 400)
+    assert len(scanlines(tmp_path / "old.png")[2]) > 10
+    assert not (tmp_path / "old.png.ppm").exists()
+
+
+def test_a_second_disk_has_the_size_of_its_file(tmp_path):
+    spare = tmp_path / "spare.img"
+    with spare.open("wb") as file:
+        file.truncate(54321 * 512)
+    with sockets(tmp_path) as folder:
+        hardware, _ = machine_of(tmp_path, second_disk_sector(), Firmware.BIOS, folder, spare=spare)
+        with Machine(hardware, log=tmp_path / "qemu.log"):
+            deadline = time.monotonic() + 60
+            while len(hardware.console.read_bytes()) < 8 and time.monotonic() < deadline:
+                time.sleep(0.1)
+    assert hardware.console.read_bytes()[-8:] == struct.pack("<Q", 54321)
 
 
 def test_a_machine_ends_with_its_block_also_on_an_error(tmp_path):
@@ -142,7 +192,7 @@ def test_a_machine_ends_with_its_block_also_on_an_error(tmp_path):
         hardware, _ = machine_of(tmp_path, boot_sector(b"x"), Firmware.BIOS, folder)
         with pytest.raises(KeyboardInterrupt):
             with Machine(hardware, log=tmp_path / "qemu.log") as machine:
-                pid = machine._process.pid  # type: ignore[union-attr]
+                pid = pid_of(machine)
                 raise KeyboardInterrupt
         assert gone(pid)
 
@@ -150,10 +200,10 @@ def test_a_machine_ends_with_its_block_also_on_an_error(tmp_path):
 def test_kubevirts_identity_reaches_the_guest(tmp_path):
     with sockets(tmp_path) as folder:
         hardware, _ = machine_of(tmp_path, boot_sector(b"x"), Firmware.BIOS, folder)
-        with Machine(hardware, log=tmp_path / "qemu.log"), Qmp(hardware.qmp) as qmp:
-            assert qmp.call("query-uuid") == {"UUID": hardware.uuid}
+        with Machine(hardware, log=tmp_path / "qemu.log") as machine:
+            assert machine.call("query-uuid") == {"UUID": hardware.uuid}
             with pytest.raises(BuildError, match="refused no-such-command"):
-                qmp.call("no-such-command")
+                machine.call("no-such-command")
 
 
 def test_qemu_that_does_not_start_is_a_build_error_with_its_words(tmp_path):
@@ -172,12 +222,12 @@ def test_the_whole_check_sees_a_login_prompt_and_says_why_it_skips_the_rest(tmp_
     layout, manifest = wrapped(tmp_path, as_qcow2(boot_sector(b"\r\nkmi login: "), tmp_path), compress=compress)
     report = examined(tmp_path, layout, manifest)
     assert (report.subject, report.arch) == (manifest, Arch.AMD64)
-    outcomes = {result.check: result.outcome for result in report.results}
-    assert outcomes == {
-        "login-prompt": Outcome.PASSED, "guest-agent": Outcome.SKIPPED,
-        "cloud-init": Outcome.SKIPPED, "ssh": Outcome.SKIPPED,
+    passed = [result for result in report.results if result.outcome is Outcome.PASSED]
+    assert {(result.check, result.machine) for result in passed} == {
+        ("login-prompt", "amd64/bios"), ("acpi-shutdown", "amd64/bios"),
     }  # fmt: skip
-    assert all(result.detail and result.machine == "amd64/bios" for result in report.results)
+    assert {"guest-agent", "cloud-init", "ssh"} <= {result.check for result in report.results}
+    assert all(result.outcome is Outcome.SKIPPED and result.detail for result in report.results if result not in passed)
     assert "kmi login: " in (tmp_path / "logs/console-bios.log").read_text()
     assert "+ " in (tmp_path / "logs/qemu-bios.log").read_text()
 
@@ -201,7 +251,7 @@ def test_a_machine_dies_with_kmi(tmp_path):
         if child == 0:
             try:
                 machine = Machine(hardware, log=tmp_path / "qemu.log").__enter__()
-                os.write(writer, str(machine._process.pid).encode())  # type: ignore[union-attr]
+                os.write(writer, str(pid_of(machine)).encode())
                 time.sleep(60)
             finally:
                 os._exit(1)
@@ -215,3 +265,32 @@ def test_a_machine_dies_with_kmi(tmp_path):
         while not gone(pid) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert gone(pid)
+
+
+RUNS_ONE = """
+import sys, time
+from pathlib import Path
+from kmi.boot.qemu import Machine, sockets
+from kmi.model.platform import Firmware
+from tests.boot_sector import boot_sector
+from tests.machines import machine_of, pid_of, said
+folder = Path(sys.argv[1])
+with sockets(folder) as sock:
+    hardware, _ = machine_of(folder, boot_sector(b"here"), Firmware.BIOS, sock)
+    with Machine(hardware, log=folder / "qemu.log") as machine:
+        said(machine, "here")
+        print(pid_of(machine), flush=True)
+        time.sleep(60)
+"""
+
+
+def test_ctrl_c_leaves_no_machine_and_no_sockets(tmp_path):
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", RUNS_ONE, str(tmp_path)]
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    pid = int(child.stdout.readline())
+    assert not gone(pid)
+    child.send_signal(signal.SIGINT)
+    _, words = child.communicate(timeout=30)
+    assert "KeyboardInterrupt" in words
+    assert gone(pid) and not list(tmp_path.glob("kmi-vm-*"))

@@ -10,6 +10,7 @@ from kmi.host.accel import Acceleration
 from kmi.model.platform import Arch, Firmware
 
 TCG = Acceleration(name="tcg", cpu="max", why="emulated")
+TCG_ARM64 = Acceleration(name="tcg", cpu="cortex-a72", why="emulated")
 KVM = Acceleration(name="kvm", cpu="host", why="KVM works")
 
 
@@ -74,6 +75,51 @@ def test_without_a_seed_there_is_one_disk():
     assert sum(device.startswith("virtio-blk") for device in options(words, "-device")) == 1
 
 
+def test_a_spare_disk_comes_last_with_a_serial_that_udev_shows():
+    words = argv(hardware(spare=Path("/s/spare.img")), None)
+    spare = nodes(words)["spare"]
+    assert (spare["driver"], spare["read-only"], spare["discard"]) == ("raw", False, "unmap")
+    assert spare["file"]["filename"] == "/s/spare.img"
+    disks = [device for device in options(words, "-device") if device.startswith("virtio-blk")]
+    assert [disk.split(",")[1] for disk in disks] == ["drive=root", "drive=seed", "drive=spare"]
+    assert disks[2].endswith(",serial=kmi-spare")
+
+
+def test_a_machine_without_a_seed_says_so_in_its_name():
+    assert hardware().name == "amd64/bios"
+    assert hardware(seed=None).name == "amd64/bios/no-seed"
+    assert hardware(arch=Arch.ARM64, firmware=Firmware.UEFI).name == "arm64/uefi"
+
+
+def arm64(**changes) -> list[str]:
+    arch = {"arch": Arch.ARM64, "firmware": Firmware.UEFI, "acceleration": TCG_ARM64}
+    return argv(hardware(**arch, **changes), Path("/usr/share/AAVMF/AAVMF_CODE.fd"))
+
+
+def test_arm64_is_kubevirts_virt_with_uefi_alone():
+    words = arm64()
+    assert words[0] == "qemu-system-aarch64"
+    assert options(words, "-machine") == ["virt,gic-version=max,pflash0=code,pflash1=vars"]
+    assert (options(words, "-accel"), options(words, "-cpu")) == (["tcg,thread=multi"], ["cortex-a72"])
+    assert set(nodes(words)) == {"code", "vars", "root", "seed"}
+    assert nodes(words)["code"]["read-only"] and not nodes(words)["vars"]["read-only"]
+    assert nodes(words)["vars"]["file"]["filename"] == "/s/vm/vars.fd"
+    assert "manufacturer=KubeVirt,family=KubeVirt,product=None" in options(words, "-smbios")[0]
+    with pytest.raises(HostError, match="UEFI"):
+        argv(hardware(arch=Arch.ARM64), None)
+
+
+def test_arm64_has_amd64s_virtio_devices_and_a_display_and_input_of_its_own():
+    ours, theirs = (options(words, "-device") for words in (arm64(), argv(hardware(), None)))
+    assert [device for device in ours if device not in theirs] == [
+        "virtio-gpu-pci", "qemu-xhci", "usb-tablet", "usb-kbd"
+    ]  # fmt: skip
+    assert [device for device in theirs if device not in ours] == [
+        "isa-debugcon,iobase=0x402,chardev=fw", "VGA,vgamem_mb=16"
+    ]  # fmt: skip
+    assert options(arm64(), "-serial") == ["chardev:ser0"]
+
+
 def test_emulation_uses_several_threads():
     words = argv(hardware(acceleration=TCG), None)
     assert (options(words, "-accel"), options(words, "-cpu")) == (["tcg,thread=multi"], ["max"])
@@ -96,8 +142,15 @@ def test_secure_boot_needs_smm_and_a_protected_flash():
 
 def test_the_network_is_masquerades_and_the_port_is_the_kernels_choice():
     assert options(argv(hardware(), None), "-netdev") == [
-        "user,id=n0,net=10.0.2.0/24,dhcpstart=10.0.2.2,host=10.0.2.1,dns=10.0.2.3,hostfwd=tcp:127.0.0.1:0-:22"
+        "user,id=n0,net=10.0.2.0/24,dhcpstart=10.0.2.2,host=10.0.2.1,dns=10.0.2.3,"
+        "ipv6-net=fd10:0:2::/64,ipv6-host=fd10:0:2::1,ipv6-dns=fd10:0:2::3,hostfwd=tcp:127.0.0.1:0-:22"
     ]
+
+
+@pytest.mark.parametrize(("changes", "mtu"), [({}, 1400), ({"mtu": 9000}, 9000)])
+def test_the_guest_is_told_the_networks_mtu(changes, mtu):
+    (card,) = (one for one in options(argv(hardware(**changes), None), "-device") if one.startswith("virtio-net"))
+    assert card == f"virtio-net-pci-non-transitional,netdev=n0,romfile=,host_mtu={mtu}"
 
 
 def test_the_agents_channel_is_the_one_that_kubevirt_names():
@@ -113,7 +166,7 @@ def test_commas_in_paths_do_not_end_an_option():
     assert nodes(words)["root"]["file"]["filename"] == "/o,p"
 
 
-@pytest.mark.parametrize("arch", [Arch.ARM64, Arch.S390X, Arch.PPC64LE])
+@pytest.mark.parametrize("arch", [Arch.S390X, Arch.PPC64LE])
 def test_another_architecture_is_refused_by_name(arch):
     with pytest.raises(HostError, match=str(arch)):
         argv(hardware(arch=arch), None)

@@ -57,3 +57,30 @@ def test_cosign_is_told_by_its_own_version(tmp_path: Path) -> None:
     assert line.state == "ok"
     assert "go1" not in line.detail
     assert line.detail.split(" ", 1)[0].startswith(("devel", "v3", "3", "v4", "4"))
+
+
+def test_booting_arm64_has_needs_of_its_own(monkeypatch: pytest.MonkeyPatch, free, tmp_path: Path) -> None:
+    free(doctor.ROOM)
+    doctor.require({"boot-arm64"}, tmp_path)
+    real = doctor.which
+    monkeypatch.setattr(doctor, "which", lambda name: None if name == "qemu-system-aarch64" else real(name))
+    doctor.require({"boot"}, tmp_path)
+    with pytest.raises(HostError, match="lacks") as caught:
+        doctor.require({"boot-arm64"}, tmp_path)
+    assert "qemu-system-aarch64: needed: the boot test of arm64 images" in str(caught.value.got)
+    assert caught.value.hint == "install qemu-system-arm"
+
+
+@pytest.mark.parametrize(("host", "state"), [("x86_64", "note"), ("aarch64", "missing")])
+def test_what_only_another_architecture_needs_is_a_note(
+    monkeypatch: pytest.MonkeyPatch, host: str, state: str, tmp_path: Path
+) -> None:
+    (need,) = (need for need in doctor.NEEDS if need.name == "AAVMF")
+    absent = replace(need, paths=(str(tmp_path / "AAVMF_CODE.fd"),))
+    monkeypatch.setattr(doctor.platform, "machine", lambda: host)
+    found = doctor._eased(absent, doctor._program(absent, version=True))
+    assert (found.state, found.remedy) == (state, "install qemu-efi-aarch64")
+    assert "arm64" in found.detail
+    (minisign,) = (need for need in doctor.NEEDS if need.name == "minisign")
+    lost = doctor.Finding(name="minisign", state="missing", detail="")
+    assert doctor._eased(minisign, lost) is lost
