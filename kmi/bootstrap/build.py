@@ -20,7 +20,7 @@ from kmi.model.digest import Digest
 from kmi.model.spec import BuildArchives, ImageSpec, PackageArchive
 from kmi.model.stages import Evidence, Origin, VerifiedImage
 
-VERSION = 1
+VERSION = 2
 IMAGE = "disk.qcow2"
 SIZE = 3 * 1024**3
 """Bytes of the bootstrapped disk, as Debian's own cloud images have; ``disk.finish`` enlarges it."""

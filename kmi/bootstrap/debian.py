@@ -51,6 +51,10 @@ ff02::1		ip6-allnodes
 ff02::2		ip6-allrouters
 """
 
+_KEYS_ONLY = "PasswordAuthentication no\n"
+"""OpenSSH's default is yes. In sshd_config.d, where the first file wins, after the 50-cloud-init.conf that cloud-init
+writes when a seed says ``ssh_pwauth``."""
+
 _INSTALL_GRUB = {
     Arch.AMD64: (
         "touch /etc/grub.d/enable_cloud",
@@ -171,6 +175,8 @@ def configure(guest: Appliance, arch: Arch, hostname: str) -> tuple[str, ...]:
     guest.mkdir_p("/etc/netplan")
     guest.write("/etc/netplan/90-default.yaml", _NETPLAN)
     guest.chmod(0o600, "/etc/netplan/90-default.yaml")
+    guest.mkdir_p("/etc/ssh/sshd_config.d")
+    guest.write("/etc/ssh/sshd_config.d/60-keys-only.conf", _KEYS_ONLY)
     guest.truncate("/etc/machine-id")
     guest.shell("set -eu\n" + "\n".join(_INSTALL_GRUB[arch]))
     return lines

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from kmi.disk import guard
 from kmi.errors import BuildError
-from kmi.guest import files, inventory, packages
+from kmi.guest import account, files, inventory, packages
 from kmi.guest.archives import Archives
 from kmi.guest.grow import make_room
 from kmi.guest.mounts import explained, mount
+from kmi.guest.qemuga import admit
 from kmi.guest.scrub import scrub
-from kmi.guest.selinux import relabel
+from kmi.guest.selinux import agent_keys, relabel
 from kmi.guest.services import enabling
 from kmi.host.accel import Acceleration
 from kmi.host.guestfs import Appliance, appliance
@@ -25,7 +26,7 @@ from kmi.host.ui import Step
 from kmi.model.spec import BuildArchives, Recipe
 from kmi.model.stages import CustomDisk, Inventory, VerifiedImage
 
-VERSION = 2
+VERSION = 3
 """Raised whenever this room's work changes the bytes: it is part of the stage's key."""
 
 DISK = "disk.raw"
@@ -107,6 +108,9 @@ def _apply(guest: Appliance, root: str, recipe: Recipe, archives: Archives, step
         files.put(guest, file.path, file.content, mode=file.mode)
     for command in recipe.run:
         guest.shell(command, on_line=step.detail)
+    account.default_user(guest, step.detail)
+    admit(guest)
+    agent_keys(guest, step.detail)
     _host_keys(guest)
     step.detail("taking the inventory")
     contents = inventory.take(guest, manager)

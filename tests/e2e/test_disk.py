@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from kmi.guest.account import ADDED as ACCOUNT
 from kmi.guest.customize import ADDED
 from kmi.guest.packages import MANAGERS
 from kmi.guest.scrub import ONLY_A_FILE, RULES, Action
@@ -82,7 +83,7 @@ def scrubbed(path: str, how: str, after: Tree) -> bool | None:
 def strangers(before: Tree, after: Tree) -> dict[str, str]:
     """The differences that neither a package nor a declaration accounts for."""
     packages = owned(after)
-    declared = [*MANAGERS["apt"].records, *ADDED]
+    declared = [*MANAGERS["apt"].records, *ADDED, *ACCOUNT]
 
     def accounted(path: str, how: str) -> bool:
         done = scrubbed(path, how, after)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kmi.guest.selinux import policy, relabel
+from kmi.guest.selinux import agent_keys, policy, relabel
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,16 @@ def test_labels_are_set_now_or_at_the_first_start(
     guest = Guest(dict(files), feature=feature)
     relabel(guest)  # type: ignore[arg-type]
     assert (guest.relabelled, "/.autorelabel" in guest.files) == (relabelled, later)
+
+
+@pytest.mark.parametrize(
+    ("files", "asked"),
+    [(CONFIG, 1), ({}, 0), ({"/etc/selinux/config": b"SELINUX=disabled\nSELINUXTYPE=targeted\n"}, 0)],
+)
+def test_the_agent_may_write_keys_where_selinux_rules(files: dict[str, bytes], asked: int) -> None:
+    scripts: list[str] = []
+    guest = Guest(dict(files), feature=True)
+    guest.shell = lambda script, *, on_line: scripts.append(script)  # type: ignore[attr-defined]
+    agent_keys(guest, print)  # type: ignore[arg-type]
+    assert len(scripts) == asked
+    assert all("setsebool -N -P virt_qemu_ga_manage_ssh on" in script for script in scripts)
