@@ -19,6 +19,9 @@ _SENTINEL = b"\xff"
 LIMIT = 1024**2
 """Bytes of one answer. What kmi asks for takes some 10 KiB."""
 
+_WORD = 200
+"""Characters of a name or an address, the guest's own."""
+
 _IDS = itertools.count(int(time.time()) & 0xFFFFFF)
 
 
@@ -85,6 +88,41 @@ class Agent:
         found = self.call("guest-get-osinfo")
         with _sensible("guest-get-osinfo"):
             return str(found.get("pretty-name", ""))
+
+    def osinfo(self) -> dict[str, str]:
+        """guest-get-osinfo: ``id``, ``version-id``, ``name``, ``machine`` and others, as far as the guest has them."""
+        found = self.call("guest-get-osinfo")
+        with _sensible("guest-get-osinfo"):
+            return {str(name): str(value)[:_WORD] for name, value in found.items()}
+
+    def addresses(self) -> dict[str, tuple[str, ...]]:
+        """The IP addresses of each network interface, by its name (guest-network-get-interfaces)."""
+        found = self.call("guest-network-get-interfaces")
+        with _sensible("guest-network-get-interfaces"):
+            return {
+                str(one["name"])[:_WORD]: tuple(str(row["ip-address"])[:_WORD] for row in one.get("ip-addresses", []))
+                for one in found
+            }
+
+    def keys(self, user: str) -> tuple[str, ...]:
+        """The lines of the user's authorized_keys that the agent gives (guest-ssh-get-authorized-keys)."""
+        found = self.call("guest-ssh-get-authorized-keys", username=user)
+        with _sensible("guest-ssh-get-authorized-keys"):
+            return tuple(str(line) for line in found["keys"])
+
+    def add_key(self, user: str, key: str) -> None:
+        self.call("guest-ssh-add-authorized-keys", username=user, keys=[key])
+
+    def remove_key(self, user: str, key: str) -> None:
+        self.call("guest-ssh-remove-authorized-keys", username=user, keys=[key])
+
+    def reboot(self) -> None:
+        """Ask for a reboot. AgentError only where the agent denies it: it does not answer this one when it works."""
+        try:
+            self.call("guest-shutdown", mode="reboot")
+        except AgentError as error:
+            if error.refused:
+                raise
 
     def exec(self, argv: Sequence[str], *, seconds: float = 60.0) -> tuple[int, str]:
         """Run a program in the guest as root: its exit status and output (both streams). AgentError also when the

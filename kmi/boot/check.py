@@ -1,32 +1,30 @@
-"""Boot an image from the bytes of its layer, on each firmware that it claims, and see what it does."""
+"""Boot an image from the bytes of its layer, as often and on such machines as its checks need, and see what it does.
+
+One boot on each firmware with a seed serves most checks; one more without any provisioning disk shows what the guest
+agent alone can do; and what must differ from machine to machine is compared across them.
+"""
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-from kmi.boot import checks, layerdisk, seed, ssh
-from kmi.boot.agent import Agent
-from kmi.boot.checks import Check, Guest
-from kmi.boot.console import Console, GaveUp, Patience
-from kmi.boot.hardware import Hardware
-from kmi.boot.layerdisk import LayerDisk
-from kmi.boot.qemu import Machine, sockets
-from kmi.errors import BuildError
+from kmi.boot import layerdisk, ssh
+from kmi.boot.checks import identity
+from kmi.boot.checks.check import with_agent, with_login
+from kmi.boot.console import Patience
+from kmi.boot.round import Bench, Boot, Seen, line, run, unseen
+from kmi.boot.seed import SeedKind
 from kmi.host.accel import Acceleration
-from kmi.host.ui import Step, plain
-from kmi.model.checks import GUEST_AGENT, LOGIN_PROMPT
+from kmi.host.ui import Step
+from kmi.model.checks import LOGIN_PROMPT
 from kmi.model.digest import Digest
 from kmi.model.metadata import Metadata
 from kmi.model.platform import Arch, Firmware
-from kmi.model.stages import CheckResult, Outcome, TestReport
+from kmi.model.stages import Outcome, TestReport
 
-HOSTNAME = "kmi-test"
-_DETAIL = 500
-VERSION = 1
+VERSION = 2
 """In the key of a kept report: raise it when the checks change."""
 
 
@@ -41,128 +39,54 @@ def check(
     scratch: Path,
     logs: Path,
     step: Step,
+    seed: SeedKind | None = None,
 ) -> TestReport:
-    """Boot the image manifest ``subject`` in the OCI layout at ``layout`` on each of ``machines`` in turn.
+    """Boot the image manifest ``subject`` in the OCI layout at ``layout`` on each of ``machines`` in turn, and once
+    more on the first one without a seed. ``seed`` (default: what the image's provisioning reads) is the others' kind.
 
-    ``scratch`` is an empty folder; ``logs`` gets ``console-<firmware>.log``, ``firmware-<firmware>.log`` and
-    ``qemu-<firmware>.log``. What the guest does not do is a failed result. Raises VerificationError if the image's
-    bytes are not what its digests say or its disk is refused, BuildError if a program or QEMU itself fails, HostError
-    if the host lacks something.
+    ``scratch`` is an empty folder; ``logs`` gets ``console-<name>.log``, ``firmware-<name>.log``, ``qemu-<name>.log``
+    and, where a check fails, ``screen-<name>.png``; the name is the firmware's, with ``-no-seed`` where there was none.
+    What the guest does not do is a failed result. Raises VerificationError if the image's bytes are not what its
+    digests say or its disk is refused, BuildError if a program or QEMU itself fails, HostError if the host lacks
+    something.
     """
+    began = datetime.now(UTC).isoformat(timespec="seconds")
     disk = layerdisk.locate(layout, subject, scratch)
-    key = ssh.new_key(scratch)
-    results: list[CheckResult] = []
-    for firmware in machines:
-        identity = str(uuid.uuid4())
-        iso = scratch / f"seed-{firmware}.iso"
-        files = seed.documents(instance=identity, hostname=HOSTNAME, key=key.public)
-        seed.nocloud(files, scratch / f"seed-{firmware}", iso)
-        with _hardware(disk, arch, firmware, acceleration, scratch, logs, iso, identity) as hardware:
-            with Machine(hardware, log=logs / f"qemu-{firmware}.log") as machine:
-                guest = _guest(machine, key, metadata, acceleration, step)
-                seen = [_judge(one, guest, step) for one in checks.ALL]
-                _farewell(guest, seen)
-                results += seen
-    return TestReport(subject=subject, arch=arch, results=tuple(results))
+    bench = Bench(
+        disk=disk, arch=arch, metadata=metadata, acceleration=acceleration, key=ssh.new_key(scratch), scratch=scratch,
+        logs=logs, step=step,
+    )  # fmt: skip
+    _announce(arch, acceleration, step)
+    kind = seed or _KINDS.get(metadata["init"], SeedKind.NOCLOUD)
+    seen = [run(bench, _boot(arch, firmware, kind)) for firmware in machines]
+    bare = _boot(arch, machines[0], None)
+    why_not = _pointless(metadata, seen[0])
+    seen.append(unseen(bench, bare, why_not) if why_not else run(bench, bare))
+    results = [result for one in seen for result in one.results]
+    results.append(identity.compare(str(arch), [one.identity for one in seen if one.identity]))
+    step.note(line(results[-1]))
+    return TestReport(subject=subject, arch=arch, results=tuple(results), acceleration=acceleration.name, began=began)
 
 
-def boot_without_seed(
-    layout: Path,
-    subject: Digest,
-    arch: Arch,
-    *,
-    firmware: Firmware,
-    acceleration: Acceleration,
-    scratch: Path,
-    logs: Path,
-    step: Step,
-) -> tuple[str, ...]:
-    """Boot with no provisioning disk at all until SSH greets; the guest's public host keys (``type base64``), sorted.
-
-    The console goes to ``logs/console-unseeded-<firmware>.log``. BuildError if SSH does not come up.
-    """
-    disk = layerdisk.locate(layout, subject, scratch)
-    name = f"unseeded-{firmware}"
-    with _hardware(disk, arch, firmware, acceleration, scratch, logs, None, str(uuid.uuid4())) as hardware:
-        with Machine(hardware, log=logs / f"qemu-{name}.log") as machine:
-            guest = _guest(machine, ssh.Key(private=scratch / "none", public=""), {}, acceleration, step)
-            try:
-                guest.wait(lambda: ssh.banner(machine.ssh_port))
-                return guest.wait(lambda: _settled_keys(machine.ssh_port))
-            except GaveUp as error:
-                log = hardware.console
-                raise BuildError("SSH did not come up without a seed disk", got=error, log=log) from error
+_KINDS = {"cloud-init": SeedKind.NOCLOUD, "ignition": SeedKind.IGNITION}
+"""The provisioning disk by what the image says of its ``init``."""
 
 
-def _settled_keys(port: int) -> tuple[str, ...] | None:
-    """The host keys once two scans agree: a busy guest drops connections, and a scan then lacks a key."""
-    first = ssh.host_keys(port)
-    return first if first and ssh.host_keys(port) == first else None
+def _boot(arch: Arch, firmware: Firmware, kind: SeedKind | None) -> Boot:
+    return Boot(arch=arch, firmware=firmware, seed=kind, uuid=str(uuid.uuid4()))
 
 
-@contextmanager
-def _hardware(
-    disk: LayerDisk,
-    arch: Arch,
-    firmware: Firmware,
-    acceleration: Acceleration,
-    scratch: Path,
-    logs: Path,
-    iso: Path | None,
-    identity: str,
-) -> Iterator[Hardware]:
-    """The machine's parts for one boot: a fresh overlay over the image's disk, and a folder for its sockets."""
-    name = str(firmware) if iso else f"unseeded-{firmware}"
-    overlay = scratch / f"overlay-{name}.qcow2"
-    layerdisk.overlay(disk, overlay)
-    try:
-        with sockets(scratch) as folder:
-            yield Hardware(
-                arch=arch,
-                firmware=firmware,
-                acceleration=acceleration,
-                overlay=overlay,
-                seed=iso,
-                folder=folder,
-                console=logs / f"console-{name}.log",
-                uuid=identity,
-            )
-    finally:
-        overlay.unlink()
+def _pointless(metadata: Metadata, seeded: Seen) -> str | None:
+    """Why a boot without a seed would show nothing."""
+    if with_agent(metadata) and with_login(metadata):
+        return "without a guest agent and SSH nothing can be asked of it"
+    if all(one.check != LOGIN_PROMPT or one.outcome is not Outcome.PASSED for one in seeded.results):
+        return "it does not come up with a seed either"
+    return None
 
 
-def _guest(machine: Machine, key: ssh.Key, metadata: Metadata, acceleration: Acceleration, step: Step) -> Guest:
-    hardware = machine.hardware
-    return Guest(
-        machine=machine,
-        console=Console(hardware.console, firmware=hardware.firmware_log),
-        agent=Agent(hardware.agent),
-        key=key,
-        metadata=metadata,
-        patience=Patience.of(acceleration),
-        told=lambda line: step.detail(f"{hardware.name}: {line[:120]}"),
-    )
-
-
-def _farewell(guest: Guest, seen: list[CheckResult]) -> None:
-    """A guest that let somebody in is asked to power off; any other would not listen and is just ended."""
-    passed = {result.check for result in seen if result.outcome is Outcome.PASSED}
-    if passed - {LOGIN_PROMPT}:
-        guest.machine.shutdown(agent=GUEST_AGENT in passed, grace=guest.patience.least)
-
-
-def _judge(one: Check, guest: Guest, step: Step) -> CheckResult:
-    began = time.monotonic()
-    reason = one.skip(guest.metadata)
-    if reason is not None:
-        outcome, detail = Outcome.SKIPPED, reason
-    else:
-        try:
-            outcome, detail = Outcome.PASSED, one.run(guest)
-        except GaveUp as error:
-            outcome, detail = Outcome.FAILED, str(error)
-    seconds = time.monotonic() - began
-    detail = plain(" ".join(detail.encode(errors="replace").decode().split()))[:_DETAIL]  # the guest's words, in part
-    machine = guest.machine.hardware.name
-    step.note(f"{machine} {one.name} {outcome}: {detail}")
-    return CheckResult(check=one.name, machine=machine, outcome=outcome, detail=detail, seconds=seconds)
+def _announce(arch: Arch, acceleration: Acceleration, step: Step) -> None:
+    """Emulation takes minutes where KVM takes seconds: say so before somebody wonders."""
+    if acceleration.name != "kvm":
+        minutes = Patience.of(acceleration).quiet / 60
+        step.note(f"{arch} guests are emulated ({acceleration.why}); one is given up after {minutes:g} silent minutes")

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from kmi.boot.agent import AgentError
-from kmi.boot.checks.check import Check, Guest
+from kmi.boot.checks.check import Check, Guest, with_agent
 from kmi.boot.console import GaveUp
+from kmi.model.agent import DEMANDED
 from kmi.model.checks import GUEST_AGENT
-from kmi.model.metadata import Metadata
-
-DEMANDED = frozenset({
-    "guest-ping", "guest-get-time", "guest-info", "guest-shutdown", "guest-network-get-interfaces",
-    "guest-get-fsinfo", "guest-get-host-name", "guest-get-users", "guest-get-timezone", "guest-get-osinfo",
-})  # fmt: skip
-"""KubeVirt: pkg/virt-handler/guestagent.go, ``RequiredGuestAgentCommands``."""
-
-
-def _skip(metadata: Metadata) -> str | None:
-    return "the image has no guest agent" if metadata["agent"] in ("", "absent") else None
 
 
 def _run(guest: Guest) -> str:
@@ -32,4 +22,4 @@ def _run(guest: Guest) -> str:
     return f"version {info.version} offers all {len(DEMANDED)} commands that KubeVirt demands and reports {system}"
 
 
-CHECK = Check(name=GUEST_AGENT, skip=_skip, run=_run)
+CHECK = Check(name=GUEST_AGENT, skip=with_agent, run=_run)

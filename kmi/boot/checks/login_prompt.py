@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from kmi.boot.checks.check import Check, Guest
+from kmi.boot.checks.check import Check, Guest, everywhere
 from kmi.boot.console import GaveUp
 from kmi.model.checks import LOGIN_PROMPT
-from kmi.model.metadata import Metadata
-
-
-def _skip(_: Metadata) -> str | None:
-    return None
 
 
 def _run(guest: Guest) -> str:
@@ -24,4 +19,4 @@ def _run(guest: Guest) -> str:
     return "login prompt on the serial console"
 
 
-CHECK = Check(name=LOGIN_PROMPT, skip=_skip, run=_run)
+CHECK = Check(name=LOGIN_PROMPT, skip=everywhere, run=_run)

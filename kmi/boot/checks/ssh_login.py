@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from kmi.boot.checks.check import Check, Guest
+from kmi.boot.checks.check import Check, Guest, with_login
 from kmi.boot.console import GaveUp
 from kmi.boot.ssh import UNREACHED, execute
 from kmi.model.checks import SSH
-from kmi.model.metadata import Metadata
 
 _DENIALS = 10
-
-
-def _skip(metadata: Metadata) -> str | None:
-    if not metadata["user"]:
-        return "the image has no default user"
-    if metadata["init"] != "cloud-init":
-        return f"kmi gives no key to an image provisioned by {metadata['init'] or 'nothing'}"
-    return None
 
 
 def _run(guest: Guest) -> str:
@@ -39,4 +30,4 @@ def _run(guest: Guest) -> str:
     return f"{user} logged in with a key"
 
 
-CHECK = Check(name=SSH, skip=_skip, run=_run)
+CHECK = Check(name=SSH, skip=with_login, run=_run)

@@ -128,3 +128,100 @@ def test_powerdown_does_not_wait_for_an_answer(tmp_path):
                 break
             threading.Event().wait(0.02)
     assert seen[-1] == {"execute": "guest-shutdown", "arguments": {"mode": "powerdown"}}
+
+
+OSINFO = {"id": "debian", "name": "Debian GNU/Linux", "version-id": "12", "machine": "x86_64", "kernel-release": "6.1"}
+INTERFACES = [
+    {"name": "lo", "ip-addresses": [{"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8}]},
+    {"name": "enp1s0", "hardware-address": "52:54:00:12:34:56",
+     "ip-addresses": [{"ip-address": "10.0.2.2", "ip-address-type": "ipv4", "prefix": 24}]},
+    {"name": "enp2s0"},
+]  # fmt: skip
+
+
+def test_the_system_and_the_addresses_are_told(tmp_path):
+    commands = {"guest-get-osinfo": OSINFO, "guest-network-get-interfaces": INTERFACES}
+    with simulated(tmp_path / "s", commands):
+        agent = Agent(tmp_path / "s", timeout=5)
+        assert agent.osinfo() == OSINFO
+        assert agent.addresses() == {"lo": ("127.0.0.1",), "enp1s0": ("10.0.2.2",), "enp2s0": ()}
+
+
+@pytest.mark.parametrize("answer", [None, 1, "x", [1], [{}], [{"name": "a", "ip-addresses": [{}]}], {"a": 1}])
+def test_addresses_of_another_shape_are_no_answer(tmp_path, answer):
+    with simulated(tmp_path / "s", {"guest-network-get-interfaces": answer}):
+        with pytest.raises(AgentError, match="makes no sense"):
+            Agent(tmp_path / "s", timeout=5).addresses()
+
+
+@pytest.mark.parametrize("answer", [None, 1, [1], "x"])
+def test_a_system_of_another_shape_is_no_answer(tmp_path, answer):
+    with simulated(tmp_path / "s", {"guest-get-osinfo": answer}):
+        with pytest.raises(AgentError, match="makes no sense"):
+            Agent(tmp_path / "s", timeout=5).osinfo()
+
+
+def test_words_without_end_are_cut(tmp_path):
+    commands = {"guest-get-osinfo": {"id": "x" * 5000}, "guest-network-get-interfaces": [{"name": "y" * 5000}]}
+    with simulated(tmp_path / "s", commands):
+        agent = Agent(tmp_path / "s", timeout=5)
+        assert agent.osinfo() == {"id": "x" * 200}
+        assert agent.addresses() == {"y" * 200: ()}
+
+
+def test_keys_are_given_told_and_taken(tmp_path):
+    kept = []
+
+    def add(message):
+        kept.extend(message["arguments"]["keys"])
+        return {}
+
+    def remove(message):
+        kept.remove(message["arguments"]["keys"][0])
+        return {}
+
+    commands = {
+        "guest-ssh-add-authorized-keys": add,
+        "guest-ssh-remove-authorized-keys": remove,
+        "guest-ssh-get-authorized-keys": lambda message: {"keys": list(kept)},
+    }
+    with simulated(tmp_path / "s", commands) as seen:
+        agent = Agent(tmp_path / "s", timeout=5)
+        agent.add_key("debian", "ssh-ed25519 AAAA kmi")
+        assert agent.keys("debian") == ("ssh-ed25519 AAAA kmi",)
+        agent.remove_key("debian", "ssh-ed25519 AAAA kmi")
+        assert agent.keys("debian") == ()
+    assert {one["arguments"]["username"] for one in seen if one["execute"].startswith("guest-ssh")} == {"debian"}
+
+
+def test_a_reboot_is_not_answered_and_a_denial_is(tmp_path):
+    with simulated(tmp_path / "s", {}) as seen:
+        Agent(tmp_path / "s", timeout=0.5).reboot()
+    assert seen[-1] == {"execute": "guest-shutdown", "arguments": {"mode": "reboot"}}
+    with denying(tmp_path / "t"), pytest.raises(AgentError, match="refuses guest-shutdown: not allowed"):
+        Agent(tmp_path / "t", timeout=5).reboot()
+
+
+@contextmanager
+def denying(path: Path) -> Iterator[None]:
+    """An agent whose filter forbids everything but the synchronisation (simulated)."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, connection.makefile("rb") as lines:
+            number = json.loads(lines.readline().lstrip(b"\xff"))["arguments"]["id"]
+            connection.sendall(b"\xff" + line({"return": number}))
+            lines.readline()
+            connection.sendall(line({"error": {"class": "CommandNotFound", "desc": "not allowed"}}))
+            lines.read()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.close()
+        thread.join(5)

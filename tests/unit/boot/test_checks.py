@@ -1,3 +1,4 @@
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -6,11 +7,17 @@ from kmi.boot import checks
 from kmi.boot.agent import AgentError, AgentInfo
 from kmi.boot.checks import cloud_init, guest_agent, ssh_login
 from kmi.boot.console import GaveUp
+from kmi.boot.seed import SeedKind
 from kmi.host.run import Result
-from kmi.model.checks import CRITERIA
+from kmi.model.checks import CRITERIA, IDENTITY
 
-FULL = {"init": "cloud-init", "agent": "installed", "user": "debian"}
+FULL = {"init": "cloud-init", "agent": "installed", "user": "debian", "packages": "git", "virtual-size": "1"}
 OSINFO = {"pretty-name": "Debian GNU/Linux 12 (bookworm)"}
+
+
+AGENT = {"guest-agent", "agent-system", "agent-network", "agent-ssh-keys", "agent-reboot"}
+LOGIN = set(CRITERIA) - AGENT - {"login-prompt", "cloud-init", "acpi-shutdown", "identity"}
+"""What asks the agent, and what needs the default user's login."""
 
 
 def guest(**parts) -> SimpleNamespace:
@@ -24,7 +31,7 @@ def guest(**parts) -> SimpleNamespace:
         raise GaveUp("silent")
 
     return SimpleNamespace(
-        wait=wait, metadata=FULL, machine=SimpleNamespace(ssh_port=1), key=None,
+        wait=wait, metadata=FULL, machine=SimpleNamespace(ssh_port=1), key=None, given=None,
         console=SimpleNamespace(text=lambda: ""), **parts,
     )  # fmt: skip
 
@@ -41,8 +48,8 @@ def answers(monkeypatch, module, *results: Result) -> list[str]:
     """The guest's shell says ``results`` in turn, the last one for ever."""
     asked: list[str] = []
 
-    def simulated(command, *, user, port, key, seconds=60.0):
-        asked.append(command)
+    def simulated(script, *, user, port, key, seconds=60.0):
+        asked.append(script)
         return results[min(len(asked), len(results)) - 1]
 
     monkeypatch.setattr(module, "execute", simulated)
@@ -54,20 +61,21 @@ DOWN = Result(status=255, stdout="", stderr="kex_exchange_identification: Connec
 
 
 def test_every_criterion_has_its_check_in_order():
-    assert [check.name for check in checks.ALL] == list(CRITERIA)
+    assert [check.name for check in checks.ALL] == [name for name in CRITERIA if name != IDENTITY]
 
 
 def test_a_full_image_skips_nothing():
-    assert [check.skip(FULL) for check in checks.ALL] == [None] * 4
+    assert {check.name: reason for check in checks.ALL if (reason := check.skip(FULL))} == {}
 
 
 @pytest.mark.parametrize(
     ("metadata", "skipped"),
     [
-        ({**FULL, "agent": "absent"}, {"guest-agent"}),
+        ({**FULL, "agent": "absent"}, AGENT),
         ({**FULL, "agent": "upstream"}, set()),
-        ({**FULL, "init": "ignition"}, {"cloud-init", "ssh"}),
-        ({**FULL, "user": ""}, {"ssh"}),
+        ({**FULL, "init": "ignition"}, set()),
+        ({**FULL, "init": "none"}, {"cloud-init", *LOGIN}),
+        ({**FULL, "user": ""}, {"agent-ssh-keys", *LOGIN}),
     ],
 )
 def test_what_does_not_apply_is_skipped_with_a_reason(metadata, skipped):
@@ -125,3 +133,33 @@ def test_the_record_with_errors_fails_whoever_reads_it():
     record = '{"v1": {"datasource": "DataSourceNoCloud", "errors": ["boom"]}}'
     with pytest.raises(GaveUp, match="boom"):
         cloud_init.CHECK.run(guest(agent=SimpleNamespace(exec=lambda argv: (0, record))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "passes"),
+    [
+        (SeedKind.CONFIGDRIVE, "DataSourceConfigDrive [net,ver=2][source=/dev/vdb]", True),
+        (SeedKind.CONFIGDRIVE, "DataSourceNoCloud [seed=/dev/vdb]", False),
+        (SeedKind.NOCLOUD, "DataSourceConfigDrive [net,ver=2][source=/dev/vdb]", False),
+    ],
+)
+def test_cloud_init_is_held_to_the_kind_of_seed_that_was_given(kind, source, passes):
+    record = json.dumps({"v1": {"datasource": source, "errors": []}})
+    one = guest(agent=SimpleNamespace(exec=lambda argv: (0, record)))
+    one.given = SimpleNamespace(kind=kind)
+    if passes:
+        assert source in cloud_init.CHECK.run(one)
+    else:
+        with pytest.raises(GaveUp, match="did not use the seed"):
+            cloud_init.CHECK.run(one)
+
+
+def test_ignition_is_asked_as_root_once_ssh_answers(monkeypatch):
+    asked = answers(monkeypatch, cloud_init, DOWN, DENIED, Result(status=0, stdout="", stderr=""))
+    scripts = []
+    one = guest(ask=lambda script: scripts.append(script) or '{"userConfigProvided": false}\n')
+    one.metadata = {**FULL, "init": "ignition"}
+    with pytest.raises(GaveUp, match="Ignition found no configuration"):
+        cloud_init.CHECK.run(one)
+    assert (len(asked), len(scripts)) == (3, 1)
+    assert "cat /etc/.ignition-result.json" in scripts[0]

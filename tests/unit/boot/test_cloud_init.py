@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kmi.boot.checks.cloud_init import judge, judge_console
+from kmi.boot.checks.cloud_init import judge, judge_console, judge_ignition
 from kmi.boot.console import GaveUp
 
 SEED = "DataSourceNoCloud [seed=/dev/vdb][dsmode=net]"
@@ -51,3 +51,43 @@ def test_trouble_on_the_console_fails():
 def test_another_data_source_on_the_console_fails():
     with pytest.raises(GaveUp, match="did not use"):
         judge_console(FINISHED.replace("DataSourceNoCloud", "DataSourceNone"))
+
+
+DRIVE = "DataSourceConfigDrive [net,ver=2][source=/dev/vdb]"
+
+
+def test_the_config_drive_counts_where_it_was_the_seed_and_only_there():
+    source = "DataSourceConfigDrive"
+    assert DRIVE in judge(record([], DRIVE), source)
+    assert judge_console(FINISHED.replace(SEED, DRIVE), source)
+    for text, expected in ((record([], DRIVE), "DataSourceNoCloud"), (record([]), source)):
+        with pytest.raises(GaveUp, match=f"did not use the seed \\({expected}\\)"):
+            judge(text, expected)
+    with pytest.raises(GaveUp, match="did not use the seed"):
+        judge_console(FINISHED, source)
+
+
+IGNITED = '{"provisioningBootID": "d8-5", "provisioningDate": "2026-03-04T16:49:02Z", "userConfigProvided": true}\n\n'
+
+
+def test_ignition_with_a_configuration_passes():
+    assert "config drive" in judge_ignition(IGNITED)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (IGNITED.replace("true", "false"), "found no configuration"),
+        (IGNITED.replace("true", '"true"'), "found no configuration"),
+        (IGNITED.replace("true", 'true, "previousReport": {}'), "ran before"),
+        (IGNITED + "ignition-delete-config.service loaded failed failed Ignition (delete config)\n", "ignition-delete"),
+        ("", "not what Ignition writes"),
+        ("cat: /etc/.ignition-result.json: No such file or directory", "not what Ignition writes"),
+        ("[]", "not what Ignition writes"),
+        ("{}", "not what Ignition writes"),
+        ("[" * 100_000, "not what Ignition writes"),
+    ],
+)
+def test_ignition_without_one_or_with_trouble_fails(said, words):
+    with pytest.raises(GaveUp, match=words):
+        judge_ignition(said)

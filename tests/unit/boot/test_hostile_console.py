@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmi.boot import check, console
+from kmi.boot import console
 from kmi.boot.checks import cloud_init
 from kmi.boot.checks.check import Check
 from kmi.boot.console import Console, GaveUp, Patience, readable, wait
+from kmi.boot.round import _Judge, line
 from kmi.model.checks import LOGIN_PROMPT
 
 ANY = Patience(quiet=60, overall=60, least=60)
@@ -74,13 +75,15 @@ def test_any_bytes_are_text(data: bytes) -> None:
 @given(st.text(st.characters()))
 def test_what_the_report_says_is_one_short_printable_line(words: str) -> None:
     notes: list[str] = []
-    guest = SimpleNamespace(metadata={}, machine=SimpleNamespace(hardware=SimpleNamespace(name="amd64/bios")))
-    subject = Check(name=LOGIN_PROMPT, skip=lambda _: None, run=lambda _: words * 3)
-    result = check._judge(subject, guest, SimpleNamespace(note=notes.append))  # type: ignore[arg-type]
+    bench = SimpleNamespace(step=SimpleNamespace(note=notes.append))
+    judge = _Judge(bench, SimpleNamespace(machine="amd64/bios"), SimpleNamespace(metadata={}))  # type: ignore[arg-type]
+    judge._one(Check(name=LOGIN_PROMPT, skip=lambda _: None, run=lambda _: words * 3))
+    (result,) = judge.results
     assert len(result.detail) <= 500
     assert not set(result.detail) & set(map(chr, [*range(32), 127, 0x9B, 0x202E]))
     result.detail.encode()
-    assert notes == [f"amd64/bios {LOGIN_PROMPT} passed: {result.detail}"]
+    assert notes == [line(result)]
+    assert result.detail in notes[0]
 
 
 def test_a_record_that_is_nested_too_deep_is_a_finding() -> None:
