@@ -10,7 +10,20 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
-from kmi.model.checks import CLOUD_INIT, GUEST_AGENT, LOGIN_PROMPT, SSH, TRUST, UPSTREAM_CATALOG, WAIVABLE
+from kmi.model.checks import (
+    AGENT_KEYS,
+    CHECKS,
+    CLOUD_INIT,
+    ESSENTIAL,
+    GUEST_AGENT,
+    LOGIN_PROMPT,
+    PROVISIONED,
+    SECURITY,
+    SSH,
+    TRUST,
+    UPSTREAM_CATALOG,
+    WAIVABLE,
+)
 from kmi.model.metadata import Metadata
 from kmi.model.spec import ImageSpec
 from kmi.model.stages import CheckResult, Outcome
@@ -48,7 +61,6 @@ class Proof(StrEnum):
     ENTRYPOINT = "kmi's own test with Docker Engine"
     PAGE = "the image's page"
     PERSON = "a person"
-    NOTHING = "no check yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,23 +137,28 @@ def _recorded(*names: str) -> Judge:
 
 
 def _passed(*checks: str) -> Judge:
-    """The boot checks passed on every machine."""
+    """The boot checks passed wherever they apply; at least one does."""
 
     def judge(case: Case) -> tuple[Standing, str]:
         if case.results is None:
             return Standing.UNKNOWN, "not booted here yet"
         seen = [result for result in case.results if result.check in checks]
-        bad = [f"{r.check} on {r.machine} {r.outcome}" for r in seen if r.outcome is not Outcome.PASSED]
+        passed = [result for result in seen if result.outcome is Outcome.PASSED]
+        bad = [f"{r.check} on {r.machine} {r.outcome}: {r.detail}" for r in seen if _refused(r)]
         absent = [name for name in checks if name not in {result.check for result in seen}]
         if bad or absent:
             return Standing.UNMET, "; ".join(bad + [f"{name} was not run" for name in absent])
-        return Standing.MET, f"{', '.join(checks)} on {', '.join(sorted({r.machine for r in seen}))}"
+        if not passed:
+            return Standing.UNMET, "; ".join(sorted({f"{r.check} skipped: {r.detail}" for r in seen}))
+        names = [name for name in checks if name in {result.check for result in passed}]
+        return Standing.MET, f"{', '.join(names)} on {', '.join(sorted({r.machine for r in passed}))}"
 
     return judge
 
 
-def _unchecked(what: str) -> Judge:
-    return lambda _: (Standing.UNMET, f"kmi has no check of {what} yet")
+def _refused(result: CheckResult) -> bool:
+    """Being skipped is no excuse for an essential check."""
+    return result.outcome is Outcome.FAILED or (result.outcome is Outcome.SKIPPED and result.check in ESSENTIAL)
 
 
 def _commit(case: Case) -> tuple[Standing, str]:
@@ -219,6 +236,14 @@ def _uses(case: Case) -> tuple[Standing, str]:
     return (Standing.MET, case.page.name) if case.page.uses else (Standing.UNMET, "nobody has written about its uses")
 
 
+def _booted(name: str, text: str, *checks: str) -> Criterion:
+    """A criterion that boot checks stand for."""
+    return Criterion(id=name, text=text, judge=_passed(*checks), proof=Proof.BOOT, checks=checks)
+
+
+_OWN = frozenset({LOGIN_PROMPT, GUEST_AGENT, SSH, CLOUD_INIT, PROVISIONED, AGENT_KEYS, SECURITY})
+"""The checks that stand for a criterion of their own; all others are basics."""
+
 CRITERIA: tuple[Criterion, ...] = (
     Criterion(id="source", text="the image names its source", judge=_recorded("source")),
     Criterion(id="commit", text="the commit that it was built from is included", judge=_commit),
@@ -236,17 +261,12 @@ CRITERIA: tuple[Criterion, ...] = (
     Criterion(id="default-packages", text="git, vim, tmux, net-tools, a fetch tool, agent", judge=_packages,
               proof=Proof.MANIFEST),
     Criterion(id="additions", text="what else the recipe adds was looked at", judge=_additions, proof=Proof.MANIFEST),
-    Criterion(id="agent-ssh-keys", text="the guest agent takes SSH keys", judge=_unchecked("keys through the agent"),
-              proof=Proof.NOTHING),
+    _booted("agent-ssh-keys", "the guest agent takes SSH keys", AGENT_KEYS),
     Criterion(id="ubi-micro", text="published in the UBI-micro container", judge=_base),
-    Criterion(id="baseline-boot", text="boots as KubeVirt boots it", judge=_passed(LOGIN_PROMPT, GUEST_AGENT, SSH),
-              proof=Proof.BOOT, checks=(LOGIN_PROMPT, GUEST_AGENT, SSH)),
-    Criterion(id="security-policy", text="SELinux, AppArmor and firewall as the distro ships them",
-              judge=_unchecked("SELinux, AppArmor and the firewall"), proof=Proof.NOTHING),
-    Criterion(id=CLOUD_INIT, text="cloud-init configures guest and users", judge=_passed(CLOUD_INIT),
-              proof=Proof.BOOT, checks=(CLOUD_INIT,)),
-    Criterion(id="basics", text="storage, network and system behave", judge=_unchecked("storage and network"),
-              proof=Proof.NOTHING),
+    _booted("baseline-boot", "boots as KubeVirt boots it", LOGIN_PROMPT, GUEST_AGENT, SSH),
+    _booted("security-policy", "SELinux, AppArmor and firewall as the distro ships them", SECURITY),
+    _booted(CLOUD_INIT, "cloud-init configures guest and users", CLOUD_INIT, PROVISIONED),
+    _booted("basics", "storage, network and system behave", *(name for name in CHECKS if name not in _OWN)),
     Criterion(id="try-me", text="a page with a VirtualMachine to try", judge=_try_me, proof=Proof.PAGE),
     Criterion(id="uses", text="the page tells common uses", judge=_uses, proof=Proof.PAGE),
     Criterion(id=UPSTREAM_CATALOG, text="ready for the catalogue of kubevirt/containerdisks",

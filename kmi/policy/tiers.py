@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kmi.model.checks import CLOUD_INIT, CRITERIA, GUEST_AGENT, LOGIN_PROMPT, SSH
+from kmi.model.checks import CLOUD_INIT, CRITERIA, GUEST_AGENT, LOGIN_PROMPT, PROVISIONED, SSH
 from kmi.model.spec import Tier
 
 EVERY = frozenset(CRITERIA)
@@ -23,7 +23,7 @@ class Gate:
     advisory: frozenset[str]
 
 
-_PROPOSED = frozenset({LOGIN_PROMPT, CLOUD_INIT, GUEST_AGENT, SSH})
+_PROPOSED = frozenset({LOGIN_PROMPT, CLOUD_INIT, PROVISIONED, GUEST_AGENT, SSH})
 
 GATES: dict[Tier, Gate] = {
     Tier.PLANNED: Gate(build=False, publish=False, blocking=frozenset(), advisory=frozenset()),

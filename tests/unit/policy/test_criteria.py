@@ -18,12 +18,12 @@ from kmi.policy import pages
 from kmi.policy.criteria import CRITERIA, Case, Finding, Standing, judge
 
 TODAY = date(2026, 11, 20)
-UNCHECKED = {"agent-ssh-keys", "security-policy", "basics", "upstream-catalog"}
+UNCHECKED = {"upstream-catalog"}
 RECORD = {field.name: "something" for field in FIELDS} | {
     "disk-size": "1000", "disk-format": "qcow2", "base": "registry.access.redhat.com/ubi9/ubi-micro", "trust": "apt:AB",
 }  # fmt: skip
 PASSED = tuple(
-    CheckResult(check=name, machine="amd64/bios", outcome=Outcome.PASSED, detail="", seconds=1.0) for name in CHECKS
+    CheckResult(check=name, machine="amd64/bios", outcome=Outcome.PASSED, detail="seen", seconds=1.0) for name in CHECKS
 )
 
 
@@ -88,7 +88,7 @@ def test_a_record_that_lacks_something(best: Case, field: str, value: str, crite
 def test_a_failed_check_and_one_that_did_not_run(best: Case) -> None:
     assert best.results
     failed = tuple(replace(r, outcome=Outcome.FAILED) if r.check == "ssh" else r for r in best.results)
-    assert found(replace(best, results=failed))["baseline-boot"].evidence == "ssh on amd64/bios failed"
+    assert found(replace(best, results=failed))["baseline-boot"].evidence == "ssh on amd64/bios failed: seen"
     without = tuple(result for result in best.results if result.check != "cloud-init")
     assert found(replace(best, results=without))["cloud-init"].evidence == "cloud-init was not run"
 
@@ -122,3 +122,24 @@ def test_pages() -> None:
     assert pages.read("p", text) == pages.Page(name="p", try_me=True, uses=False)
     assert pages.read("p", text + "A bastion host.\nA builder.\n").uses
     assert pages.read("p", "") == pages.Page(name="p")
+
+
+def outcomes(case: Case, outcome: Outcome, *checks: str) -> Case:
+    assert case.results
+    return replace(case, results=tuple(replace(r, outcome=outcome) if r.check in checks else r for r in case.results))
+
+
+def test_a_check_that_does_not_apply_is_no_reproach_beside_others_that_passed(best: Case) -> None:
+    assert found(outcomes(best, Outcome.SKIPPED, "dns", "ipv6"))["basics"].standing is Standing.MET
+    assert "dns" not in found(outcomes(best, Outcome.SKIPPED, "dns"))["basics"].evidence
+    assert found(outcomes(best, Outcome.SKIPPED, "ssh"))["baseline-boot"].standing is Standing.UNMET
+
+
+def test_a_criterion_whose_every_check_was_skipped_is_not_met(best: Case) -> None:
+    seen = found(outcomes(best, Outcome.SKIPPED, "security-policy"))["security-policy"]
+    assert (seen.standing, seen.evidence) == (Standing.UNMET, "security-policy skipped: seen")
+
+
+def test_every_boot_check_stands_for_one_criterion() -> None:
+    named = [check for criterion in CRITERIA for check in criterion.checks]
+    assert sorted(named) == sorted(CHECKS)
