@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kmi.host.ui import plain
 from kmi.oci import reference as references
-from kmi.publish import embedded
+from kmi.publish import attest, embedded
+from kmi.publish.attest import TestResult
 from kmi.publish.keyless import ISSUER, Identity
 from kmi.publish.verify import Verified, verify
 
@@ -23,7 +25,7 @@ def add(
         parents=[shared],
         help="verify a published image's signatures",
         description="Verify that the index and every image in it are signed by the key, or keyless by the identity, "
-        "for this repository, and a tag for this tag. Prints the reference by digest.",
+        "for this repository, and a tag for this tag; tell how the signer tested it. Prints the reference by digest.",
     )
     parser.add_argument("reference", metavar="REF", help="host[:port]/path:tag, …@sha256:hex, or both")
     who = parser.add_mutually_exclusive_group(required=True)
@@ -64,7 +66,17 @@ def _told(verified: Verified, signer: Path | Identity) -> list[str]:
         f"  {'identity':<10}{signer} ({signer.issuer})"
         if isinstance(signer, Identity)
         else f"  {'key':<10}{verified.key} ({signer})",
+        *(line for arch, results in verified.results for line in _tested(arch, results)),
     ]
+
+
+def _tested(arch: str, results: tuple[TestResult, ...]) -> list[str]:
+    """What is attested of one image's tests: the worst of what there is, and the tests that it names."""
+    worst = attest.worst(results)
+    if worst is None:
+        return [f"  test-result  {arch}  none"]
+    named = [*(("failed", name) for name in worst.failed), *(("warned", name) for name in worst.warned)]
+    return [f"  test-result  {arch}  {worst.result}", *(f"    {word}  {plain(name)}" for word, name in named)]
 
 
 def _json(verified: Verified) -> dict[str, object]:
@@ -75,4 +87,11 @@ def _json(verified: Verified) -> dict[str, object]:
         "tags": list(verified.tags),
         "key": str(verified.key),
         "signed_for": verified.signed_for,
+        "test_results": {
+            arch: {
+                "result": str(worst.result) if (worst := attest.worst(results)) else "none",
+                "predicates": [one.predicate for one in results],
+            }
+            for arch, results in verified.results
+        },
     }

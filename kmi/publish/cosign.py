@@ -1,5 +1,5 @@
 """The cosign program: signatures of images by key, without transparency log and without any network but the registry,
-or keyless (``kmi.publish.keyless``), with both.
+or keyless (``kmi.publish.keyless``), with both. ``write`` and ``found`` serve attestations too (``attest``).
 
 cosign 3 stores a signature as a Sigstore bundle that refers to the image (image-spec, "subject"). Its statement has
 the predicate type ``SIGNATURE`` and no name of the image in it, only the digest; kmi therefore writes into the signed
@@ -45,6 +45,7 @@ _SIGNING_CONFIG = {
 _TRUSTED_ROOT = {"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}
 _NO_SIGNATURE = 10
 """cosign's exit status where nothing refers to the image (cosign, cmd/cosign/errors/exit_codes.go)."""
+_NONE = re.compile(r"no matching|no signatures found|none of the attestations matched the predicate type")
 _REGISTRY = re.compile(
     r"""\b(?i:GET|HEAD|POST|PUT|PATCH)\ "?https?://   # go-containerregistry and net/http begin so, whatever went wrong
     |dial\ tcp|timeout|deadline\ exceeded|ran\ out\ of\ time
@@ -87,39 +88,51 @@ def public_key(private: Path, password: str) -> str:
 
 
 def sign(reference: Reference, private: Path, password: str, tags: tuple[str, ...], log: Path | None = None) -> None:
-    """Sign the image at a digest for its repository and ``tags``. BuildError if cosign fails, RegistryError if that is
-    because of the registry (the signature may be there all the same), HostError if cosign is too old.
-
-    Calls for one digest must be serialised: a registry without the referrers API keeps the list in a tag that
-    cosign reads, changes and writes back.
-    """
-    capability.cosign()
-    with ExitStack() as stack:
-        config = stack.enter_context(memory.file(json.dumps(_SIGNING_CONFIG).encode()))
-        root = stack.enter_context(memory.file(json.dumps(_TRUSTED_ROOT).encode()))
-        argv: list[str | Path] = ["sign", "--yes", "--key", private.absolute()]
-        argv += ["--signing-config", config, "--trusted-root", root, *_annotations(reference, tags)]
-        result = _cosign(argv, reference, f"{reference.host} did not take the signature", log, password)
-    _check_signed(result, reference, log)
+    """Sign the image at a digest for its repository and ``tags``. Raises what ``write`` does."""
+    write("sign", _annotations(reference, tags), reference, "signature", log, private=private, password=password)
 
 
 def sign_keyless(reference: Reference, tags: tuple[str, ...], log: Path | None = None) -> None:
-    """``sign`` with the identity of this GitHub Actions job (``keyless.identity``) in place of a key. RegistryError
-    also if Fulcio, Rekor or the trust root's server fails."""
-    capability.cosign()
-    argv = ["sign", "--yes", "--oidc-provider", keyless.PROVIDER, *_annotations(reference, tags)]
-    what = f"{reference.host}, or a service of Sigstore, did not take the signature"
-    _check_signed(_cosign(argv, reference, what, log, keyless_home=True), reference, log)
+    """``sign`` with the identity of this GitHub Actions job (``keyless.identity``) in place of a key."""
+    write("sign", _annotations(reference, tags), reference, "signature", log)
 
 
 def _annotations(reference: Reference, tags: tuple[str, ...]) -> list[str]:
     return [word for name, value in claims(reference.name, tags).items() for word in ("-a", f"{name}={value}")]
 
 
-def _check_signed(result: Result, reference: Reference, log: Path | None) -> None:
+def write(
+    verb: str,
+    words: Sequence[str | Path],
+    reference: Reference,
+    noun: str,
+    log: Path | None,
+    *,
+    private: Path | None = None,
+    password: str = "",
+) -> None:
+    """Have cosign put what ``verb`` makes, a ``noun``, beside the image at a digest: with a private key, or without one
+    as this job. BuildError if cosign fails, RegistryError if that is because of the registry, or of Fulcio, Rekor or
+    the trust root's server (what was to be put may be there all the same), HostError if cosign is too old.
+
+    Calls for one digest must be serialised: a registry without the referrers API keeps the list in a tag that
+    cosign reads, changes and writes back.
+    """
+    capability.cosign()
+    argv: list[str | Path] = [verb, "--yes"]
+    service = "" if private else ", or a service of Sigstore,"
+    with ExitStack() as stack:
+        if private:
+            config = stack.enter_context(memory.file(json.dumps(_SIGNING_CONFIG).encode()))
+            root = stack.enter_context(memory.file(json.dumps(_TRUSTED_ROOT).encode()))
+            argv += ["--key", private.absolute(), "--signing-config", config, "--trusted-root", root]
+        else:
+            argv += ["--oidc-provider", keyless.PROVIDER]
+        what = f"{reference.host}{service} did not take the {noun}"
+        result = _cosign([*argv, *words], reference, what, log, password, keyless_home=private is None)
     if result.status:
         registry.raw_manifest(reference)
-        raise BuildError("cosign cannot sign", got=_said(result), where=reference, log=log)
+        raise BuildError(f"cosign cannot {verb}", got=_said(result), where=reference, log=log)
 
 
 def claims(repository: str, tags: tuple[str, ...]) -> dict[str, str]:
@@ -135,22 +148,31 @@ def signatures(reference: Reference, key: Path | Identity, log: Path | None = No
     the key file is none, HostError if cosign is too old, NetworkError if the registry fails, VerificationError if
     cosign refuses what it finds or its answer is not understood.
     """
-    argv: list[str | Path] = ["verify"]
+    answer = found(["verify"], reference, key, "signatures", log)
+    return () if answer is None else _parse(answer, reference)
+
+
+def found(
+    words: Sequence[str | Path], reference: Reference, key: Path | Identity, nouns: str, log: Path | None
+) -> str | None:
+    """What cosign prints of that which verifies with the key or identity; None if there is nothing. Raises what
+    ``signatures`` does."""
+    argv = list(words)
     if isinstance(key, Identity):
         argv += ["--certificate-identity", key.subject, "--certificate-oidc-issuer", key.issuer]
     else:
         fingerprint(key)
         argv += ["--key", key.absolute(), "--insecure-ignore-tlog=true"]
     capability.cosign()
-    what = "cosign cannot read the signatures"
+    what = f"cosign cannot read the {nouns}"
     result = patiently(lambda: _cosign(argv, reference, what, log, keyless_home=isinstance(key, Identity)))
     if result.status == 0:
-        return _parse(result.stdout, reference)
-    if result.status == _NO_SIGNATURE or "no matching" in result.stderr or "no signatures found" in result.stderr:
+        return result.stdout
+    if result.status == _NO_SIGNATURE or _NONE.search(result.stderr):
         _readable(reference)
-        return ()
+        return None
     registry.raw_manifest(reference)
-    raise VerificationError("cosign does not accept the signatures", got=_said(result), where=reference, log=log)
+    raise VerificationError(f"cosign does not accept the {nouns}", got=_said(result), where=reference, log=log)
 
 
 def _cosign(

@@ -5,6 +5,8 @@ What is proved: the index and every image in it carry a signature (not merely an
 takes for one) by the key, made for this repository; and a tag names an index that was signed for that tag. So a tag
 that was moved to another image is refused even if the key signed that image for other tags. What a signature cannot
 prove is that a moving tag names the *newest* image that was signed for it: pin the digest.
+
+What the signer attested of the images' tests is told beside it; it decides nothing here.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from kmi.oci import reference as references
 from kmi.oci import registry
 from kmi.oci.layout import MANIFEST, load, manifests
 from kmi.oci.reference import Reference
-from kmi.publish import cosign
+from kmi.publish import attest, cosign
+from kmi.publish.attest import TestResult
 from kmi.publish.keyless import Identity
 
 _IMAGES = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
@@ -27,9 +30,9 @@ _IMAGES = (MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """A reference that held. ``children`` are an index's images with their architectures (none for a single image),
-    ``tags`` all that ``digest`` was signed for, ``key`` the SHA-256 of the public key or the
-    identity, ``signed_for`` the repository
-    that the signatures name."""
+    ``tags`` all that ``digest`` was signed for, ``key`` the SHA-256 of the public key or the identity, ``signed_for``
+    the repository that the signatures name. ``results`` are the test results of each image, by its architecture (a
+    single image's is not known here: ``image``)."""
 
     repository: str
     digest: Digest
@@ -37,6 +40,7 @@ class Verified:
     tags: tuple[str, ...]
     key: Digest | Identity
     signed_for: str
+    results: tuple[tuple[str, tuple[TestResult, ...]], ...]
 
     @property
     def reference(self) -> str:
@@ -71,8 +75,15 @@ def verify(
     for arch, digest in children:
         _signed(wanted.pinned(digest), public_key, home, f"the {arch} image", log)
     assert pinned.digest is not None
+    images = children or (("image", pinned.digest),)
     return Verified(
-        repository=wanted.name, digest=pinned.digest, children=children, tags=tags, key=key, signed_for=home
+        repository=wanted.name,
+        digest=pinned.digest,
+        children=children,
+        tags=tags,
+        key=key,
+        signed_for=home,
+        results=tuple((arch, attest.results(wanted.pinned(one), public_key, log)) for arch, one in images),
     )
 
 

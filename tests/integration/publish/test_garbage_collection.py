@@ -13,6 +13,7 @@ from kmi.host.run import run
 from kmi.model.stages import OciIndex, Published
 from kmi.oci import reference, registry
 from kmi.publish import sign as signing
+from kmi.publish.attest import attest
 from kmi.publish.keys import KeyPair
 from kmi.publish.promote import promote
 from kmi.publish.push import copy, push
@@ -22,9 +23,10 @@ from kmi.publish.verify import verify
 from tests.registry import registry as serving
 
 Indexer = Callable[..., OciIndex]
+RESULT: dict[str, object] = {"result": "PASSED", "configuration": [], "passedTests": ["amd64/bios ssh"]}
 
 
-def publish(address: str, index: OciIndex, pair: KeyPair, day: int = 20) -> Published:
+def publish(address: str, index: OciIndex, pair: KeyPair, day: int = 20, *, attested: bool = False) -> Published:
     published = push(index, f"{address}/kmi/debian")
     plan = plan_tags(
         published,
@@ -34,7 +36,8 @@ def publish(address: str, index: OciIndex, pair: KeyPair, day: int = 20) -> Publ
         day=date(2026, 11, day),
         public_key=pair.public,
     )
-    promote(sign(published, plan, pair))
+    tested = {digest: RESULT for _, digest in published.children}
+    promote(sign(published, plan, pair, results=tested if attested else None))
     return published
 
 
@@ -46,14 +49,18 @@ def collect(folder: Path) -> str:
 def test_what_kmi_published_survives(index: Indexer, pair: KeyPair, tmp_path: Path) -> None:
     old, new = index("old"), index("new")
     with serving(tmp_path) as address:
-        publish(address, old, pair)
-        publish(address, new, pair)  # takes the moving tags
-    assert "0 blobs and 0 manifests eligible for deletion" in collect(tmp_path)
+        publish(address, old, pair, attested=True)
+        publish(address, new, pair, attested=True)  # takes the moving tags
+    # Nothing but the lists that named a signature alone, before the test result joined it.
+    assert "4 blobs and 4 manifests eligible for deletion" in collect(tmp_path)
     with serving(tmp_path) as here:
         for made in (old, new):
             verified = verify(f"{here}/kmi/debian@{made.digest}", pair.public, signed_for=f"{address}/kmi/debian")
             assert verified.digest == made.digest
             assert len(verified.children) == 2
+            assert [[one.predicate for one in found] for _, found in verified.results] == [[RESULT], [RESULT]]
+            child = reference.parse(verified.reference).pinned(verified.children[0][1])
+            assert attest(child, {**RESULT, "result": "WARNED"}, pair)  # the registry takes a longer list
 
 
 def test_without_the_tags_that_hold_them_signatures_are_gone_for_good(
