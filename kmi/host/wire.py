@@ -22,6 +22,7 @@ from kmi.host import failures, headers, route
 from kmi.host.failures import Transient
 from kmi.host.pace import Pace, Response
 from kmi.host.patience import Patience
+from kmi.host.tls import Tls
 
 CHUNK = 1 << 18
 
@@ -59,8 +60,11 @@ class Wire:
     """A session that watches its connections, keeps no cookies, and of itself sends nobody any credentials: requests
     would take ~/.netrc for every host, also after a redirect."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, tls: Tls | None = None) -> None:
         self._timeout = (patience.connect, patience.stall)
+        self._tls = tls or Tls()
+        if not self._tls.verify:  # who chose that was told; urllib3 would say it with every request
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._pace = Pace(window=patience.stall, least=patience.least)
         self._session = _Session()
         self._session.headers.update({"User-Agent": f"kmi/{__version__}", "Accept-Encoding": "identity"})
@@ -103,10 +107,24 @@ class Wire:
         raise NetworkError(f"cannot fetch {url}", expected=limit, got="more", where=route.shown(at))
 
     @contextmanager
+    def exchange(self, method: str, url: str, asked: Mapping[str, str], sent: bytes | None = None) -> Iterator[Answer]:
+        """The answer to one request, whatever its status: for a server that is spoken to, not fetched from. No redirect
+        is followed, no login added to ``asked``. Transient; NetworkError for what no other attempt will cure."""
+        with self._ask(method, url, url, asked, None, sent) as response:
+            yield Answer(url, url, response)
+
+    @contextmanager
     def _ask(
-        self, method: str, url: str, at: str, asked: Mapping[str, str], login: tuple[str, str] | None
+        self,
+        method: str,
+        url: str,
+        at: str,
+        asked: Mapping[str, str],
+        login: tuple[str, str] | None,
+        sent: bytes | None = None,
     ) -> Iterator[requests.Response]:
-        options: dict[str, Any] = {"stream": True, "allow_redirects": False, "timeout": self._timeout}
+        options: dict[str, Any] = {"stream": True, "allow_redirects": False, "timeout": self._timeout, "data": sent}
+        options |= {"verify": self._tls.believed, "cert": self._tls.shown}
         try:
             response = self._session.request(method, at, headers=dict(asked), auth=login, **options)
         except (requests.ConnectionError, requests.Timeout) as error:

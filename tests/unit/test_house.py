@@ -18,6 +18,7 @@ ONLY = {
     "requests": {"host/wire.py"},
     "urllib3": {"host/wire.py"},
     "guestfs": {"host/guestfs.py"},
+    "websocket": {"host/websockets.py"},
     **{module: set() for module in ("subprocess", "_posixsubprocess", "posix", "multiprocessing", "pty", "asyncio")},
     "pydantic": {f"catalogue/{path.name}" for path in (PACKAGE / "catalogue").glob("*.py")},
 }
