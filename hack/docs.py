@@ -1,4 +1,5 @@
-"""Write what README.md, docs/criteria.md and docs/images/ say of the catalogue and of the tiers, from where it is kept.
+"""Write what README.md, docs/criteria.md, docs/testing.md and docs/images/ say of catalogue, tiers and checks, from where
+it is kept.
 
 Only what stands between the marks is written, and of a page of an image what stands above its mark. The texts depend on
 nothing but the manifests, the tables in kmi/policy and tests/data/proofs.yaml.
@@ -28,12 +29,13 @@ def generated(root: Path) -> dict[str, str]:
     """Every file by its path below ``root``, as it should be. ``pages.Unmarked`` for one without its marks."""
     found = rows(load(root / "distros").specs)
     proofs = yaml.load((root / "tests/data/proofs.yaml").read_bytes(), yaml.BaseLoader)  # noqa: S506 -- only text
-    readme, criteria = read(root / "README.md"), read(root / "docs/criteria.md")
-    assert readme is not None and criteria is not None
+    readme, criteria, testing = (read(root / name) for name in ("README.md", "docs/criteria.md", "docs/testing.md"))
+    assert readme is not None and criteria is not None and testing is not None
     criteria = pages.spliced(criteria, "tiers", docs_tables.tiers())
     made = {
         "README.md": pages.spliced(readme, "chart", docs_tables.chart(found, proofs)),
         "docs/criteria.md": pages.spliced(criteria, "criteria", docs_tables.criteria()),
+        "docs/testing.md": pages.spliced(testing, "checks", docs_tables.checks()),
     }
     for distro in dict.fromkeys(row.first.id.distro for row in found):
         releases = [row for row in found if row.first.id.distro == distro]

@@ -1,4 +1,4 @@
-"""The generated tables of README.md and docs/criteria.md, as Markdown; pure."""
+"""The generated tables of README.md, docs/criteria.md and docs/testing.md, as Markdown; pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kmi.catalogue.chart import Row
-from kmi.model.checks import CRITERIA as CHECKS
+from kmi.model.checks import CHECKS, Round
 from kmi.model.platform import Arch
 from kmi.policy.criteria import CRITERIA
 from kmi.policy.steps import asked
@@ -58,6 +58,8 @@ def tiers() -> str:
     """What each tier is built and published for, and the boot checks that it blocks on."""
 
     def names(checks: frozenset[str]) -> str:
+        if len(checks) > len(CHECKS) / 2:
+            return "all" if checks >= CHECKS.keys() else "all others"
         return ", ".join(name for name in CHECKS if name in checks) or NONE
 
     yes = {True: "yes", False: "no"}
@@ -77,3 +79,19 @@ def criteria() -> str:
         waived = "yes" if criterion.waivable else "no"
         body.append((f"`{criterion.id}`", criterion.text, ", ".join(wanted), criterion.proof, waived))
     return table(("criterion", "what it says of the image", "asked for by", "told by", "may be waived"), body)
+
+
+_BOOTS = {Round.SEEDED: "with a seed", Round.UNSEEDED: "without", Round.ACROSS: "compared"}
+
+
+def checks() -> str:
+    """Every boot check, what it stands for, on which boots it is made, and whether a cluster can make it."""
+    stands_for = {name: criterion.id for criterion in CRITERIA for name in criterion.checks}
+    body = [
+        (
+            f"`{name}`", check.criterion, f"`{stands_for[name]}`", ", ".join(_BOOTS[one] for one in check.rounds),
+            "yes" if check.cluster else "no",
+        )
+        for name, check in CHECKS.items()
+    ]  # fmt: skip
+    return table(("check", "what has to be seen", "criterion", "boots", "on a cluster too"), body)

@@ -27,13 +27,13 @@ from kmi.host.ui import Reporter
 from kmi.oci.attempts import be_patient
 
 VERBS = (
-    "list", "show", "new", "check", "lock", "build", "publish", "run", "vm", "inspect", "verify", "registry", "doctor",
-    "cache",
+    "list", "show", "new", "check", "lock", "build", "test", "publish", "run", "vm", "inspect", "verify", "registry",
+    "doctor", "cache",
 )  # fmt: skip
 """In the order of the help text; ``kmi.cli.<verb>`` has ``add(subparsers)`` and ``run(args, context) -> int``."""
 
 
-CACHED = frozenset({"lock", "build", "run", "publish", "registry", "doctor", "cache"})
+CACHED = frozenset({"lock", "build", "test", "run", "publish", "registry", "doctor", "cache"})
 """The verbs that work in the cache, temporary files included. A verifier needs none and leaves nothing anywhere."""
 
 _LONGEST = 1000

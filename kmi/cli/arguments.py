@@ -11,7 +11,7 @@ _MESSAGE = 500
 _STAMP = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:+-]{0,39}")
 
 
-def jobs(text: str) -> int:
+def count(text: str) -> int:
     """A whole number from 1 to 99."""
     if re.fullmatch(r"[1-9][0-9]?", text) is None:
         raise argparse.ArgumentTypeError(f"a number from 1 to 99 is expected, not {shown(text)}")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kmi.cli.arguments import jobs, stamp
+from kmi.cli.arguments import count, stamp
 from kmi.cli.context import Context
 from kmi.errors import HostError, UsageError
 from kmi.host import doctor
@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--refresh", action="store_true", help="look at the package archives again now")
     ended(parser)
-    parser.add_argument("-j", "--jobs", type=jobs, default=1, metavar="N", help="releases side by side (default: 1)")
+    parser.add_argument("-j", "--jobs", type=count, default=1, metavar="N", help="releases side by side (default: 1)")
 
 
 def ended(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +115,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from kmi.pipeline.publish import allow
     from kmi.pipeline.releases import each
     from kmi.pipeline.site import Site, at
+    from kmi.pipeline.trial import Rules
 
     began, started = datetime.now(UTC), time.monotonic()
     settings = context.settings
@@ -130,11 +131,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
             built = build(release, source=args.source, as_of=as_of(args, began), site=site)
             result["index"] = built.index.digest
             if args.test:
+                rules, given = Rules.of(release[0]), lambda _: built.index.layout
                 seen = [
-                    boot.tested(
-                        image, built.metadata[image.digest], lambda _: built.index.layout, host=host(), site=site
-                    )
-                    for image in built.index.images
+                    boot.tested(one, built.metadata[one.digest], given, rules=rules, host=host(), site=site)
+                    for one in built.index.images
                 ]
                 allow(release[0], tuple(seen), site)
         return site, built

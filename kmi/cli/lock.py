@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kmi.catalogue import load, select
 from kmi.catalogue.select import ALL
 from kmi.cli import summary
-from kmi.cli.arguments import jobs
+from kmi.cli.arguments import count
 from kmi.errors import KmiError, ManyErrors, UsageError
 from kmi.host.ui import plain
 from kmi.model.codec import encode
@@ -44,7 +44,7 @@ def add(
     parser.add_argument("--check", action="store_true", help="write nothing; tell what changed")
     parser.add_argument("--allow-rollback", action="store_true", help="take a build or date older than the lock's")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("-j", "--jobs", type=jobs, default=4, metavar="N", help="distros side by side (default: 4)")
+    parser.add_argument("-j", "--jobs", type=count, default=4, metavar="N", help="distros side by side (default: 4)")
     return parser
 
 

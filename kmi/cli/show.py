@@ -6,17 +6,21 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmi.catalogue import load, select
 from kmi.catalogue.chart import rows
 from kmi.catalogue.select import ALL
+from kmi.cli import ready
+from kmi.cli.arguments import count
 from kmi.cli.chart import columns
 from kmi.cli.facts import facts
 from kmi.model.codec import encode
 from kmi.model.spec import ImageSpec, Tier
 from kmi.pipeline.evidence import case
 from kmi.policy.criteria import CRITERIA, Finding, Standing, judge
+from kmi.policy.ready import RUNS
 from kmi.policy.steps import asked, following
 
 if TYPE_CHECKING:
@@ -38,7 +42,14 @@ def add(
     )
     parser.add_argument("selectors", nargs="+", metavar="DISTRO[:RELEASE]", help="which; * matches any")
     parser.add_argument("--arch", default=ALL, help="only this architecture (default: all)")
-    parser.add_argument("--criteria", action="store_true", help="each criterion, with its evidence")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--criteria", action="store_true", help="each criterion, with its evidence")
+    what.add_argument("--ready", action="store_true",
+                      help="which releases are ready for the next tier, with the change that would say so")  # fmt: skip
+    parser.add_argument("--evidence", action="append", type=Path, default=[], metavar="DIR",
+                        help="with --ready: a folder of other machines' test results; once for each")  # fmt: skip
+    parser.add_argument("--runs", type=count, default=RUNS, metavar="N",
+                        help=f"with --ready: green runs in a row that it takes (default: {RUNS})")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -46,6 +57,9 @@ def add(
 def run(args: argparse.Namespace, context: Context) -> int:
     specs = select(load(context.settings.distros), args.selectors, args.arch)
     today = datetime.now(UTC).date()
+    if args.ready:
+        ready.run(specs, args, context, today)
+        return 0
     if args.criteria:
         judged = [(spec, judge(case(spec, context.settings, today))) for spec in specs]
         if args.json:

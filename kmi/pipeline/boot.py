@@ -15,13 +15,14 @@ from kmi.boot import check as boot
 from kmi.documents import Unreadable
 from kmi.errors import UsageError
 from kmi.host.ui import Step
-from kmi.model.checks import CRITERIA
+from kmi.model.checks import due
 from kmi.model.codec import decode
 from kmi.model.digest import Digest
 from kmi.model.metadata import Metadata
 from kmi.model.platform import Arch, Firmware
 from kmi.model.stages import CheckResult, OciImage, Outcome, TestReport
 from kmi.pipeline.site import Site
+from kmi.pipeline.trial import FOLDER, Rules, keep
 
 Source = Callable[[Path], Path]
 """Gives the OCI layout to boot from; it may fill the empty folder that it is given."""
@@ -37,9 +38,9 @@ class _Unsound(Exception):
         self.report = report
 
 
-def tested(image: OciImage, metadata: Metadata, source: Source, *, host: Arch, site: Site) -> TestReport:
-    """Boot one architecture's image on each firmware that it claims. A good report is kept and reused; an image that
-    ``host`` cannot boot gets one that says so."""
+def tested(image: OciImage, metadata: Metadata, source: Source, *, rules: Rules, host: Arch, site: Site) -> TestReport:
+    """Boot one architecture's image on each firmware that it claims, and leave what was seen beside the receipt, judged
+    by ``rules``. A good report is kept and reused; an image that ``host`` cannot boot gets one that says so."""
     if image.id.arch is not host:
         report = unbooted(image, metadata, host)
         with site.ui.step(str(image.id), "test") as step:
@@ -64,6 +65,7 @@ def tested(image: OciImage, metadata: Metadata, source: Source, *, host: Arch, s
             step=step,
         )
         shutil.rmtree(scratch)
+        keep(report, rules, str(image.id), site.folder / FOLDER / image.id.arch)
         if any(result.outcome is Outcome.FAILED for result in report.results):
             raise _Unsound(report)
         return {"report": report}
@@ -89,7 +91,7 @@ def unbooted(image: OciImage, metadata: Metadata, host: Arch) -> TestReport:
     results = tuple(
         CheckResult(check=name, machine=f"{image.id.arch}/{machine}", outcome=Outcome.SKIPPED, detail=why, seconds=0.0)
         for machine in firmware(metadata)
-        for name in CRITERIA
+        for name in due(f"{image.id.arch}/{machine}")
     )
     return TestReport(subject=image.digest, arch=image.id.arch, results=results)
 

@@ -1,4 +1,5 @@
-"""From an index on disk to tags in a registry: push by digest, boot what was pushed, gate, sign, verify, tag last."""
+"""From an index on disk to tags in a registry: push by digest, boot what was pushed, gate, sign and attest, verify, tag
+last."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ from kmi.oci import reference as references
 from kmi.oci import registry
 from kmi.pipeline import boot
 from kmi.pipeline.build import Built
+from kmi.pipeline.results.statement import predicate
 from kmi.pipeline.site import Site
-from kmi.policy.gate import gate
+from kmi.pipeline.trial import Rules
 from kmi.publish import embedded
 from kmi.publish.keyless import Identity
 from kmi.publish.keys import KeyPair
@@ -51,7 +53,7 @@ def publish(
         published = push(built.index, repository, log=log, step=step)
         step.done(f"{repository}@{str(published.digest)[:19]}…")
     site.record(spec.id.name, "push", step, "", {"repository": repository}, published)
-    seen = tuple(_seen(image, built, published, reports, host=host, site=site) for image in built.index.images)
+    seen = tuple(_seen(spec, image, built, published, reports, host=host, site=site) for image in built.index.images)
     allow(spec, seen, site)
     if isinstance(signer, KeyPair) and signer.created:
         site.ui.note(f"a new key pair was made: {signer.public}")
@@ -65,7 +67,7 @@ def publish(
             public_key=proof(signer),
             log=log,
         )
-        attested = sign(published, plan, signer, log=log, step=step)
+        attested = sign(published, plan, signer, results=_results(spec, seen), log=log, step=step)
     told = {"key": signer.public.name} if isinstance(signer, KeyPair) else {"identity": signer.subject}
     site.record(spec.id.name, "sign", step, "", told, attested.tags)
     with site.ui.step(spec.id.name, "tag") as step:
@@ -74,11 +76,23 @@ def publish(
     return promoted
 
 
+def _results(spec: ImageSpec, reports: tuple[TestReport, ...]) -> dict[Digest, dict[str, object]]:
+    """The test result of each image, for its attestation."""
+    rules = Rules.of(spec)
+    return {one.subject: predicate(one, rules.verdict(one), rules.tier) for one in reports}
+
+
 def _reported(built: Built, reports: Mapping[Digest, TestReport]) -> None:
     """GateError, before anything is pushed, unless every image has a report for each firmware that it claims."""
     for image in built.index.images:
         report = reports.get(image.digest)
         wanted = {f"{image.id.arch}/{machine}" for machine in boot.firmware(built.metadata[image.digest])}
+        if report and report.simulated:
+            raise GateError(
+                f"{image.id} was not really tested",
+                expected="a report of a real machine or cluster",
+                got=f"a simulated {report.runner}",
+            )
         if report is None or not wanted <= {result.machine for result in report.results}:
             raise GateError(
                 f"{image.id} was not tested",
@@ -89,6 +103,7 @@ def _reported(built: Built, reports: Mapping[Digest, TestReport]) -> None:
 
 
 def _seen(
+    spec: ImageSpec,
     image: OciImage,
     built: Built,
     published: Published,
@@ -110,12 +125,12 @@ def _seen(
         subject = references.parse(published.reference).pinned(image.digest)
         return registry.pull(subject, scratch, image.id.arch).root
 
-    return boot.tested(image, metadata, pulled, host=host, site=site)
+    return boot.tested(image, metadata, pulled, rules=Rules.of(spec), host=host, site=site)
 
 
 def allow(spec: ImageSpec, reports: tuple[TestReport, ...], site: Site) -> None:
     """Say what failed and only advises. GateError if the image's tier does not allow it to be published."""
-    verdict = gate(spec.tier, reports)
+    verdict = Rules.of(spec).verdict(*reports)
     for result in verdict.advisory:
         site.ui.warn(f"{spec.id.name}: {result.check} on {result.machine} failed (advisory): {result.detail}")
     if not verdict.allowed:

@@ -119,6 +119,11 @@ def test_only_what_is_whole_and_tested_is_published(place: Place) -> None:
     half = place.publish("--from", whole, "--report", report(whole, "uefi"))
     assert (half.returncode, "on amd64/bios" in half.stderr) == (5, True)
 
+    pretended = json.loads(report(whole).read_text()) | {"simulated": True}
+    (place.kmi.folder / "pretended.json").write_text(json.dumps(pretended))
+    unreal = place.publish("--from", whole, "--report", place.kmi.folder / "pretended.json")
+    assert (unreal.returncode, "was not really tested" in unreal.stderr) == (5, True)
+
     good = report(whole)
     bent = place.kmi.folder / "bent"
     shutil.copytree(whole, bent)
@@ -133,7 +138,7 @@ def test_only_what_is_whole_and_tested_is_published(place: Place) -> None:
     place.change(version="2", tier="preview")
     unknown = place.publish("--from", whole, "--report", good)
     assert (unknown.returncode, "the catalogue has no image tiny-1-amd64" in unknown.stderr) == (2, True)
-    for result in (without, foreign, half, flipped, unknown):
+    for result in (without, foreign, half, unreal, flipped, unknown):
         assert result.stdout == "" and "push " not in result.stderr
 
     place.change(version="1")
