@@ -1,5 +1,5 @@
-"""Write what README.md, docs/criteria.md, docs/testing.md and docs/images/ say of catalogue, tiers and checks, from where
-it is kept.
+"""Write what README.md, docs/criteria.md, docs/testing.md and docs/images/ say of the catalogue, tiers and checks, from
+where it is kept.
 
 Only what stands between the marks is written, and of a page of an image what stands above its mark. The texts depend on
 nothing but the manifests, the tables in kmi/policy and tests/data/proofs.yaml.
