@@ -5,6 +5,6 @@ cd "$(dirname "$0")/.."
 mkdir -p build
 report=$PWD/build/faults.jsonl
 rm -f "$report"
-export KMI_FAULT_REPEAT="${KMI_FAULT_REPEAT:-10}"
+export KMI_FAULT_REPEAT="${KMI_FAULT_REPEAT:-2}"
 KMI_FAULT_REPORT=$report sh hack/test.sh
 exec .venv/bin/python hack/fault_report.py "$report" docs/faults.md
