@@ -58,7 +58,7 @@ writes when a seed says ``ssh_pwauth``."""
 _INSTALL_GRUB = {
     Arch.AMD64: (
         "touch /etc/grub.d/enable_cloud",
-        "grub-install --target=i386-pc /dev/sda",
+        'grub-install --target=i386-pc "$(grub-probe --target=disk /)"',
         "grub-install --target=x86_64-efi --no-nvram --uefi-secure-boot --force-extra-removable",
         "update-grub",
     ),
@@ -67,7 +67,8 @@ _INSTALL_GRUB = {
         "update-grub",
     ),
 }
-"""As the postinst of grub-cloud-amd64 does, whose flag file also keeps the boot loader current on upgrades."""
+"""As the postinst of grub-cloud-amd64 does, whose flag file also keeps the boot loader current on upgrades. The disk's
+name is asked for: the appliance's own disk is found first at times, and the guest's is then /dev/sdb."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
