@@ -14,7 +14,7 @@ from kmi.host import appliance, owner
 from kmi.host.files import unseal
 from kmi.host.locks import attempt, locked
 from kmi.host.removal import remove
-from kmi.host.stagefiles import RECEIPT
+from kmi.host.stagefiles import PROOF, RECEIPT
 from kmi.host.store import GONE, Store, wrong_entry
 from kmi.model.digest import HEX_LENGTHS
 
@@ -75,6 +75,10 @@ def prune(
     return gone, tuple(entry for entry in found if entry not in gone)
 
 
+_SEALED = ("locked/*.json", "accel-*.json", f"stages/*/{PROOF}")
+"""Files that are dropped alone where they do not match their seals: what they tell is found out again."""
+
+
 def verify(store: Store, told: Callable[[Entry], None] = lambda _: None) -> tuple[Damage, ...]:
     """Hash every blob and every stage, drop what is damaged, and say what. Downloads on their way are hashed by who
     goes on with them."""
@@ -87,7 +91,7 @@ def verify(store: Store, told: Callable[[Entry], None] = lambda _: None) -> tupl
     if told_of := appliance.wrong(store.root):
         appliance.drop(store.root, store.warn)
         found.append(Damage(name="appliance", what=told_of, dropped=True))
-    for file in (*sorted((store.root / "locked").glob("*.json")), *sorted(store.root.glob("accel-*.json"))):
+    for file in (path for pattern in _SEALED for path in sorted(store.root.glob(pattern))):
         if unseal(file) is None and os.path.lexists(file):
             file.unlink()
             name = str(file.relative_to(store.root))

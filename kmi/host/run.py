@@ -190,6 +190,7 @@ def _start(
         _out=out.feed,
         _err=err.feed,
         _tty_out=False,
+        _decode_errors="replace",  # else sh gives bytes for a line that is not UTF-8
         _new_session=True,
         _bg=True,
         _bg_exc=False,

@@ -20,7 +20,7 @@ _LITTLE = 16 << 20
 _LAST = 1 << 20
 _FEW = 16
 _PRUNE = "make room there (`kmi cache prune --max-size SIZE` takes from the cache what was not used for longest)"
-_REMOTE = ("skopeo", "cosign", "git")
+_REMOTE = ("skopeo", "cosign", "git", "ssh", "ssh-keyscan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,11 @@ def test_the_log_holds_command_and_output(tmp_path: Path) -> None:
     assert seen == ["a b"]
 
 
+def test_output_that_is_not_utf8_is_text_all_the_same(tmp_path: Path) -> None:
+    result = run(["sh", "-c", r"printf 'a\377b\n'; printf '\300\200\n' >&2"], log=tmp_path / "log")
+    assert (result.stdout, result.stderr) == ("a\ufffdb\n", "\ufffd\ufffd\n")
+
+
 def test_stdin_is_given_or_empty() -> None:
     assert run(["cat"], stdin=b"x\n").stdout == "x\n"
     assert run(["cat"]).stdout == ""

@@ -60,6 +60,7 @@ def test_a_registry_that_is_full_is_not_this_host(tmp_path: Path) -> None:
     """skopeo repeats what the other side says."""
     words = "blob upload: 500 Internal Server Error: write /var: no space left on device"
     assert space.starved(["skopeo", "copy", f"oci:{tmp_path}/x"], words, tmp_path) is None
+    assert space.starved(["ssh", "-p", "1", "127.0.0.1"], words, tmp_path) is None  # a guest's word
     assert isinstance(space.starved(["qemu-img", "convert", f"{tmp_path}/x"], words, tmp_path), HostError)
     assert space.starved(["qemu-img"], "Permission denied", tmp_path) is None
 
