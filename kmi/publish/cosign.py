@@ -196,7 +196,8 @@ def _cosign(
     said = _said(result)
     if result.status and result.status != _NO_SIGNATURE and _REGISTRY.search(said):
         head = f"HEAD /v2/{reference.path}/manifests/{reference.digest}"  # what compares a header with the digest
-        asked = [head] if "requested digest" in said else []
+        nameless = "requested digest" in said or ("deadline exceeded" in said and "://" not in said)
+        asked = [head] if nameless else []
         raise failure(reference, said, what=what, login=login, asked=asked, log=log)
     return result
 
