@@ -55,6 +55,7 @@ class Agent:
             deadline = time.monotonic() + self._timeout
             answer: dict[str, Any] = {"return": None}
             try:
+                channel.settimeout(self._timeout)  # a QEMU that hangs takes no connection
                 channel.connect(str(self._path))
                 stream = _Stream(channel, deadline)
                 self._synchronise(stream)

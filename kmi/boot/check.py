@@ -7,6 +7,8 @@ agent alone can do; and what must differ from machine to machine is compared acr
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from kmi.boot.console import Patience
 from kmi.boot.round import Bench, Boot, Seen, line, run, unseen
 from kmi.boot.seed import SeedKind
 from kmi.host.accel import Acceleration
+from kmi.host.locks import locked
 from kmi.host.ui import Step
 from kmi.model.checks import LOGIN_PROMPT
 from kmi.model.digest import Digest
@@ -42,10 +45,12 @@ def check(
     seed: SeedKind | None = None,
 ) -> TestReport:
     """Boot the image manifest ``subject`` in the OCI layout at ``layout`` on each of ``machines`` in turn, and once
-    more on the first one without a seed. ``seed`` (default: what the image's provisioning reads) is the others' kind.
+    more on the first one without a seed; one named twice counts once. ``seed`` (default: what the image's provisioning
+    reads) is the others' kind.
 
     ``scratch`` is an empty folder; ``logs`` gets ``console-<name>.log``, ``firmware-<name>.log``, ``qemu-<name>.log``
     and, where a check fails, ``screen-<name>.png``; the name is the firmware's, with ``-no-seed`` where there was none.
+    What is seen is read there, so two tests never share it: the second one waits.
     What the guest does not do is a failed result. Raises VerificationError if the image's bytes are not what its
     digests say or its disk is refused, BuildError if a program or QEMU itself fails, HostError if the host lacks
     something.
@@ -58,10 +63,11 @@ def check(
     )  # fmt: skip
     _announce(arch, acceleration, step)
     kind = seed or _KINDS.get(metadata["init"], SeedKind.NOCLOUD)
-    seen = [run(bench, _boot(arch, firmware, kind)) for firmware in machines]
-    bare = _boot(arch, machines[0], None)
-    why_not = _pointless(metadata, seen[0])
-    seen.append(unseen(bench, bare, why_not) if why_not else run(bench, bare))
+    with _alone(logs, step):
+        seen = [run(bench, _boot(arch, firmware, kind)) for firmware in dict.fromkeys(machines)]
+        bare = _boot(arch, machines[0], None)
+        why_not = _pointless(metadata, seen[0])
+        seen.append(unseen(bench, bare, why_not) if why_not else run(bench, bare))
     results = [result for one in seen for result in one.results]
     results.append(identity.compare(str(arch), [one.identity for one in seen if one.identity]))
     step.note(line(results[-1]))
@@ -70,6 +76,18 @@ def check(
 
 _KINDS = {"cloud-init": SeedKind.NOCLOUD, "ignition": SeedKind.IGNITION}
 """The provisioning disk by what the image says of its ``init``."""
+
+
+@contextmanager
+def _alone(logs: Path, step: Step) -> Iterator[None]:
+    """No other test writes there during the block."""
+    logs.mkdir(parents=True, exist_ok=True)
+    lock = logs / ".lock"
+    with locked(lock, blocked=lambda: step.note(f"another test writes to {logs}: this one waits for it")):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _boot(arch: Arch, firmware: Firmware, kind: SeedKind | None) -> Boot:

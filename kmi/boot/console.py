@@ -22,7 +22,8 @@ LIMIT = 8 * 1024**2
 a serial port is slow enough that no more than a few MiB come between two looks."""
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_=>78]|[()][A-Z0-9])")
-_LOGIN = re.compile(r"^(?!Last )\S+ login: ", re.MULTILINE)  # getty(8): the host name and the word
+_LOGIN = re.compile(r"^(?!Last )(?:\S+ )?login: ", re.MULTILINE)
+"""Linux's gettys say the host name and the word, those of the BSDs the word alone (gettytab(5), ``lm``)."""
 _DEAD_ENDS = (
     re.compile(r"Kernel panic - not syncing[^\n]*"),
     re.compile(r"You are in (?:emergency|rescue) mode[^\n]*"),

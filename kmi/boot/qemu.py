@@ -16,13 +16,17 @@ from kmi.boot import display, firmware
 from kmi.boot.agent import Agent, AgentError
 from kmi.boot.hardware import SOCKET_LIMIT, Hardware, argv
 from kmi.boot.qmp import Qmp
-from kmi.errors import BuildError
+from kmi.errors import BuildError, Interrupted
 from kmi.host.guarded import bequeath
-from kmi.host.run import Background
+from kmi.host.run import Background, stopping
+from kmi.host.ui import plain
 
 _START_SECONDS = 30.0
 _ANSWER_SECONDS = 30.0
 _GONE_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
+_BY_GUEST = "guest-"
+"""How QEMU's words for an end of the guest's own begin (qapi/run-state.json, ShutdownCause)."""
 _LONGEST_SOCKET = "/serial.sock"
 _SHORT = Path("/tmp")  # noqa: S108 -- the folder in it is made by mkdtemp
 """``TMPDIR`` leads into the cache (``kmi.host.guarded``), where paths are long."""
@@ -75,9 +79,30 @@ class Machine:
         running = self._process.alive()  # before the look: QEMU's last word is there when it is gone
         return self._control.reason() or (None if running else "unknown")
 
+    def blame(self) -> None:
+        """BuildError, with QEMU's last words, if the machine ended and its guest did not end it: QEMU crashed, or
+        somebody stopped it."""
+        reason = self.ended()
+        if reason is None or reason.startswith(_BY_GUEST):
+            return
+        words = self._process.tail() if self._process else ""
+        raise BuildError(
+            "QEMU ended, and not its guest",
+            expected="a machine that runs until its guest or kmi ends it",
+            got=f"{reason}: {plain(words)}" if words else f"{reason}, without a message",
+            where=self.hardware.name,
+            log=self.log,
+        )
+
     def wait(self, seconds: float) -> bool:
-        """Whether the machine ended within ``seconds``."""
-        return self._process is None or self._process.wait(seconds)
+        """Whether the machine ended within ``seconds``. Interrupted if the run is to stop."""
+        deadline = time.monotonic() + seconds
+        while self._process and not self._process.wait(min(_LOOK_SECONDS, max(deadline - time.monotonic(), 0.0))):
+            if stopping():
+                raise Interrupted("stopped")
+            if time.monotonic() >= deadline:
+                return False
+        return True
 
     def power_button(self) -> None:
         """Press the machine's power button (ACPI); one that ends in this moment is fine. BuildError if QEMU hangs."""
@@ -103,7 +128,7 @@ class Machine:
         if not (agent and self._ask_agent()):
             with suppress(BuildError):
                 self.power_button()
-        return self._process.wait(grace)
+        return self.wait(grace)
 
     def _ask_agent(self) -> bool:
         try:

@@ -34,6 +34,7 @@ class Qmp:
         self._reason: str | None = None
         self._lock = threading.Lock()
         try:
+            self._socket.settimeout(timeout)
             self._socket.connect(str(path))
             self._read(time.monotonic() + timeout)  # the greeting
             self.call("qmp_capabilities")

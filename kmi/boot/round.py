@@ -22,6 +22,7 @@ from kmi.boot.seed import SeedKind
 from kmi.boot.session import Session
 from kmi.errors import BuildError
 from kmi.host.accel import Acceleration
+from kmi.host.space import hold
 from kmi.host.ui import Step, plain
 from kmi.model.checks import GUEST_AGENT, LOGIN_PROMPT, REBOOT, SHUTDOWN, due
 from kmi.model.metadata import Metadata
@@ -138,6 +139,7 @@ class _Judge:
         self._bench.step.note(line(result))
         self.results.append(result)
         if outcome is Outcome.FAILED:
+            self._blame()
             self._picture()
 
     def _outcome(self, check: Check) -> tuple[Outcome, str]:
@@ -151,6 +153,12 @@ class _Judge:
             return Outcome.SKIPPED, str(reason)
         except GaveUp as error:
             return Outcome.FAILED, str(error)
+
+    def _blame(self) -> None:
+        """A guest does not fail because its machine did: BuildError, or HostError if the overlay or the console's log
+        has no room to grow."""
+        self._guest.machine.blame()
+        hold((self._bench.scratch, self._bench.logs))
 
     def _picture(self) -> None:
         """The display at the first failure; a machine that is gone has none."""

@@ -9,8 +9,8 @@ from types import TracebackType
 
 from kmi.boot import ssh
 from kmi.boot.ssh import Key
-from kmi.errors import BuildError
-from kmi.host.run import Background, Result, run
+from kmi.errors import BuildError, Interrupted
+from kmi.host.run import Background, Result, run, stopping
 
 _AS_ROOT = (
     'if [ "$(id -u)" = 0 ]; then exec sh -s; elif command -v sudo >/dev/null; then exec sudo -n sh -s; '
@@ -62,6 +62,8 @@ class Session:
         self._master = Background([*words, "-M", "-N", "-S", self._socket, destination], log=self.folder / "ssh.log")
         deadline = time.monotonic() + _OPENED_SECONDS
         while self._master.alive() and not self._socket.exists() and time.monotonic() < deadline:
+            if stopping():
+                raise Interrupted("stopped")
             time.sleep(0.1)
 
     def _close(self) -> None:

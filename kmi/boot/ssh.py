@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def command(
 ) -> list[str | Path]:
     """ssh with all its options and the destination; a command may follow. ``-F none``: nothing of the host's own
     configuration takes part. ``method`` is the one way to log in that is tried. ``user`` may be any image's word: as an
-    option's value it never is one itself."""
+    option's value it never is one itself, and half of a surrogate pair, which no argument can hold, becomes ``?``."""
     options = {
         "BatchMode": "yes",
         "ConnectTimeout": str(int(seconds)),
@@ -50,7 +51,7 @@ def command(
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     identity: list[str | Path] = ["-i", key.private] if key else []
-    return ["ssh", "-F", "none", *words, *identity, "-p", str(port), "-l", user, HOST]
+    return ["ssh", "-F", "none", *words, *identity, "-p", str(port), "-l", user.encode(errors="replace").decode(), HOST]
 
 
 def execute(script: str, *, user: str, port: int, key: Key, seconds: float = 60.0) -> Result:
@@ -73,7 +74,7 @@ def denied(result: Result) -> bool:
     return result.status == UNREACHED and "Permission denied" in result.stderr
 
 
-def _run(argv: list[str | Path], seconds: float) -> Result:
+def _run(argv: Sequence[str | Path], seconds: float) -> Result:
     try:
         return run(argv, timeout=seconds, stuck=flooded, ok=tuple(range(256)))
     except BuildError as error:
@@ -101,12 +102,12 @@ def banner(port: int, *, seconds: float = 10.0) -> str | None:
 
 
 def host_keys(port: int, *, seconds: int = 20) -> tuple[str, ...]:
-    """The guest's public host keys (``type base64``), sorted; empty if it did not answer. One kind after the other:
-    left alone, ssh-keyscan opens five connections at once, of which a slow guest was seen to lose some."""
+    """The guest's public host keys (``type base64``), sorted; empty if it did not answer in time. One kind after the
+    other: left alone, ssh-keyscan opens five connections at once, of which a slow guest was seen to lose some."""
     keys = set()
     for kind in ("ed25519", "ecdsa", "rsa"):
         argv = ["ssh-keyscan", "-t", kind, "-T", str(seconds), "-p", str(port), HOST]
-        found = run(argv, timeout=seconds * 3.0, stuck=flooded, ok=(0, 1))
+        found = _run(argv, seconds * 3.0)
         words = (line.split() for line in found.stdout.splitlines() if not line.startswith("#"))
         keys |= {f"{line[1]} {line[2]}" for line in words if len(line) == 3}
     return tuple(sorted(keys))

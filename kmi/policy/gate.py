@@ -14,15 +14,15 @@ from kmi.policy.tiers import GATES
 
 
 def gate(
-    tier: Tier, reports: tuple[TestReport, ...], *, waivers: tuple[Waiver, ...] = (), today: date = date.min
+    tier: Tier, reports: tuple[TestReport, ...], *, waivers: tuple[Waiver, ...] = (), today: date = date.max
 ) -> Verdict:
     """The verdict over the reports of all architectures.
 
     A blocking check has to pass on every machine where it is due (``kmi.model.checks.due``). One that a report does not
     have blocks (as a result of its own, outcome ``skipped``), and so does an essential one that was skipped; any other
     may be skipped with its reason. No report at all blocks too. A waiver takes the checks of its criterion out of the
-    blocking ones up to and including its last day, ``today`` being the day; after that they block and say so. Advisory
-    are the other checks that failed.
+    blocking ones up to and including its last day, ``today`` being the day (who does not know it has no waiver that
+    still counts); after that they block and say so. Advisory are the other checks that failed.
     """
     rules, waived = GATES[tier], _waived(waivers)
     reported = reports or (None,)

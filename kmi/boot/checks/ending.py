@@ -16,8 +16,8 @@ from kmi.boot.console import GaveUp
 from kmi.model.checks import GUEST_AGENT, LOGIN_PROMPT, REBOOT, SHUTDOWN
 
 _FORCED = re.compile(
-    r"[^\n]*(?:timed out\. (?:Killing|Forcing)|Forcibly (?:powering|rebooting)|Not all file systems unmounted"
-    r"|Failed to (?:finalize|unmount) (?:file ?systems|/)|Kernel panic)[^\n]*"
+    r"timed out\. (?:Killing|Forcing)|Forcibly (?:powering|rebooting)|Not all file systems unmounted"
+    r"|Failed to (?:finalize|unmount) (?:file ?systems|/)|Kernel panic"
 )
 """systemd (src/core/service.c, src/core/main.c, src/shutdown/shutdown.c) when it kills or gives up."""
 
@@ -26,8 +26,8 @@ def judge(reason: str, expected: str, console: str) -> None:
     """``console`` is what was written since the guest was asked. GaveUp."""
     if reason != expected:
         raise GaveUp(f"the machine ended by {reason}, expected {expected}")
-    if forced := _FORCED.search(console):
-        raise GaveUp(f"not cleanly, by the console: {forced[0].strip()[:200]!r}")
+    if forced := next(filter(_FORCED.search, console.split("\n")), None):
+        raise GaveUp(f"not cleanly, by the console: {forced.strip()[:200]!r}")
 
 
 def _shutdown(guest: Guest) -> str:

@@ -82,6 +82,8 @@ def judge_size(facts: Facts, virtual_size: str) -> str:
         raise GaveUp(f"the guest sees a disk of {disk} bytes, and the image says {virtual_size}")
     others = sum(number(other.partition(" ")[0], "size of a partition") for other in facts.all("other")) * SECTOR
     size, room = facts.number("kib") * 1024, disk - others
+    if room <= 0:
+        raise GaveUp(f"a disk of {disk} bytes with {others} bytes of other partitions leaves the root no room")
     if size < _LEAST * room:
         raise GaveUp(
             f"the root file system has {amount(size)} on {facts.one('device')}, expected at least {_LEAST:.0%} of "

@@ -34,12 +34,13 @@ def test_terminal_sequences_are_removed():
     [
         (b"\r\nDebian GNU/Linux 12 kmi-test ttyS0\r\n\r\nkmi-test login: ", True),
         (b"\r\nlocalhost login: [   40.1] late kernel message\r\n", True),
+        (b"\r\nFreeBSD/amd64 (kmi-test) (ttyu0)\r\n\r\nlogin: ", True),
         (b"\r\nLast login: Thu Nov 20\r\n", False),
         (b"\r\nwaiting for the login: ", False),
         (b"", False),
     ],
 )
-def test_a_login_prompt_is_a_host_name_and_the_word(tmp_path, tail, there):
+def test_a_login_prompt_is_the_word_after_a_host_name_or_alone(tmp_path, tail, there):
     assert console(tmp_path, BOOT + tail).login_prompt() is there
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import repeat
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from kmi.boot import agent as module
 from kmi.boot.agent import Agent, AgentError
+from kmi.boot.qmp import Qmp
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
@@ -114,3 +115,19 @@ def test_an_answer_of_any_shape_is_used_or_refused(tmp_path_factory: pytest.Temp
                 ask()
             except AgentError:
                 pass
+
+
+def test_a_channel_that_takes_no_more_connections_is_not_waited_for(tmp_path):
+    """QEMU hangs: its listening socket is full (unix(7): connect blocks)."""
+    path = tmp_path / "qga.sock"
+    with socket.socket(socket.AF_UNIX) as server, ExitStack() as stack:
+        server.bind(str(path))
+        server.listen(0)
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.connect(str(path))
+        began = time.monotonic()
+        with pytest.raises(AgentError, match="does not answer guest-ping"):
+            Agent(path, timeout=0.2).call("guest-ping")
+        with pytest.raises(OSError):
+            Qmp(path, timeout=0.2)
+        assert time.monotonic() - began < 10

@@ -12,6 +12,7 @@ import pytest
 
 from kmi.boot.session import Session
 from kmi.boot.ssh import UNREACHED, Key
+from kmi.errors import Interrupted
 
 SIMULATED = """#!/bin/sh
 here=$(dirname "$0")
@@ -136,3 +137,13 @@ def test_who_is_not_root_becomes_it(session, programs, monkeypatch, tmp_path, wa
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     found = session.root("echo done", seconds=20)
     assert found.stdout == f"{way} -n sh -s\ndone\n"
+
+
+def test_a_connection_that_does_not_come_up_is_not_awaited_once_the_run_stops(session, programs, monkeypatch):
+    """What is awaited is a shared connection whose socket never appears."""
+    programs("ssh", "#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr("kmi.boot.session.stopping", lambda: True)
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        session.root("true", seconds=1)
+    assert time.monotonic() - began < 10

@@ -101,6 +101,11 @@ def test_a_waiver_takes_its_checks_out_of_what_blocks():
     assert [found.check for found in verdict.advisory] == ["cloud-init"]
 
 
+def test_without_a_day_no_waiver_counts():
+    failed = [replace(found, outcome=FAILED) if found.check == "cloud-init" else found for found in every(PASSED)]
+    assert not gate(Tier.STABLE, (report(*failed),), waivers=(WAIVER,)).allowed
+
+
 def test_an_expired_waiver_blocks_and_says_so():
     failed = [replace(found, outcome=FAILED) if found.check == "cloud-init" else found for found in every(PASSED)]
     verdict = gate(Tier.STABLE, (report(*failed),), waivers=(WAIVER,), today=date(2027, 1, 1))

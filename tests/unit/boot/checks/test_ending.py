@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -95,3 +96,11 @@ def test_an_agent_that_denies_the_reboot_fails(guest) -> None:
     refusal = AgentError("the guest agent refuses guest-shutdown: disabled", refused=True)
     with pytest.raises(GaveUp, match="refuses guest-shutdown"):
         REBOOT.run(ends(guest, machine("guest-reset"), refusal))
+
+
+def test_a_huge_last_line_is_judged_in_time() -> None:
+    huge, began = "x" * (1 << 20), time.monotonic()
+    judge("guest-shutdown", "guest-shutdown", huge)
+    with pytest.raises(GaveUp, match="not cleanly") as caught:
+        judge("guest-shutdown", "guest-shutdown", f"Failed to unmount /: {huge}")
+    assert time.monotonic() - began < 5 and len(str(caught.value)) < 300

@@ -108,3 +108,8 @@ def test_a_guest_without_fstrim_fails(guest):
 def test_facts_leave_out_what_is_no_line_of_theirs():
     facts = Facts.of("motd of a guest\nname=a=b\nname= c \n=\n")
     assert (facts.one("name"), facts.all("name"), facts.one("none")) == ("a=b", ["a=b", "c"], "")
+
+
+def test_partitions_that_leave_no_room_are_no_proof(guest):
+    with pytest.raises(GaveUp, match="leaves the root no room"):
+        root_disk.GROWN.run(guest(FACTS.replace("other=6144 ", "other=99999999 ")))
