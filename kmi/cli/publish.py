@@ -33,7 +33,8 @@ def add(verbs: Any, shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="layouts", action="append", type=Path, required=True, metavar="LAYOUT",
                         help="folder of an OCI layout that kmi built; once for each")  # fmt: skip
     parser.add_argument("--report", dest="reports", action="append", type=Path, metavar="FILE",
-                        help="boot nothing here; FILE is the receipt of a build with --test")  # fmt: skip
+                        help="boot nothing here; FILE is the results.json of kmi test, or the receipt of a build "
+                        "with --test; once for each")  # fmt: skip
     ended(parser)
     publishing.add_options(parser)
     return parser

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kmi.catalogue.graduation import graduation
 from kmi.cli.context import Context
+from kmi.errors import UsageError
 from kmi.model.spec import ImageSpec
 from kmi.pipeline import trial
 from kmi.pipeline.evidence import case
@@ -30,9 +31,10 @@ def run(specs: Iterable[ImageSpec], args: argparse.Namespace, context: Context, 
 
 def _of(spec: ImageSpec, args: argparse.Namespace, context: Context, today: date) -> Readiness | None:
     output = context.settings.output
+    if absent := next((folder for folder in args.evidence if not folder.is_dir()), None):
+        raise UsageError("there is no such folder", expected="a folder of test results", got=absent)
     reports = trial.earlier(str(spec.id), (output / str(spec.id), output / spec.id.name, *args.evidence))
-    on_qemu = [report for report in reports if report.runner == "qemu"]
-    return readiness(case(spec, context.settings, today), on_qemu, args.runs)
+    return readiness(case(spec, context.settings, today), [one for one in reports if trial.whole(one, spec)], args.runs)
 
 
 def _text(release: Sequence[ImageSpec], found: Sequence[Readiness]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmi.cli.build import host
 from kmi.cli.context import Context
+from kmi.documents import shown
 from kmi.errors import UsageError
 from kmi.host import doctor
 from kmi.host.accel import probe
@@ -75,7 +77,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     from kmi.publish import embedded
 
     started, settings = time.monotonic(), context.settings
-    known = catalogue.load(settings.distros)
+    _cluster_only(args)
+    alone = "/" in args.target or references.layout_path(args.target) is not None
+    known = (
+        catalogue.Catalogue(specs=()) if alone and not settings.distros.exists() else catalogue.load(settings.distros)
+    )
     doctor.require({"boot"} if args.on == "qemu" else {"cluster"}, settings.cache)
     remote = "/" in args.target and references.layout_path(args.target) is None
     registry = embedded.serving(references.parse(args.target).host, settings, create=False) if remote else nullcontext()
@@ -86,11 +92,24 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 told=step.detail,
             )  # fmt: skip
             step.done(", ".join(f"{one.name} {one.subject.algorithm}:{one.subject.short}" for one in found))
-        tried = [_try(_with_facts(one, args), args, context, scratch / str(n)) for n, one in enumerate(found)]
+        wanted = [_with_facts(one, args) for one in found]
+        folders = _folders(wanted, args.results, context)
+        tried = [
+            _try(one, folder, args, context, scratch / str(number))
+            for number, (one, folder) in enumerate(zip(wanted, folders, strict=True))
+        ]
     _tell(tried, args, context)
     context.ui.line(f"done in {duration(time.monotonic() - started)}")
     _refuse(tried)
     return 0
+
+
+def _cluster_only(args: argparse.Namespace) -> None:
+    """UsageError for options that QEMU would leave unheeded."""
+    given = [name for name in ("context", "namespace", "pull_secret") if getattr(args, name) is not None]
+    if given and args.on != "kubevirt":
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{names}: no cluster is asked for", expected="--on kubevirt", got=f"--on {args.on}")
 
 
 def _with_facts(target: Target, args: argparse.Namespace) -> Target:
@@ -99,18 +118,20 @@ def _with_facts(target: Target, args: argparse.Namespace) -> Target:
 
     if target.metadata["distro"] and (args.user or args.init or args.agent):
         raise UsageError(
-            "the image says of itself what it is", got=target.metadata["title"],
+            "the image says of itself what it is", got=shown(target.metadata["title"]),
             hint="--user, --init and --agent are for images that kmi did not build",
         )  # fmt: skip
     firmware = " ".join(args.firmware or ())
     return with_facts(target, user=args.user, init=args.init, agent=args.agent, firmware=firmware)
 
 
-def _try(target: Target, args: argparse.Namespace, context: Context, scratch: Path) -> _Tried:
-    """Boot one image, keep what was seen, and judge it."""
+def _try(target: Target, folder: Path, args: argparse.Namespace, context: Context, scratch: Path) -> _Tried:
+    """Boot one image, keep in ``folder`` what was seen, and judge it."""
     from kmi.pipeline import trial
 
-    folder = args.results / target.arch if args.results else _folder(target, context)
+    (folder / "log").mkdir(parents=True, exist_ok=True)  # what cannot be kept is told before anything boots
+    for name in trial.RESULTS:  # an earlier run's would pass for this one's if this one breaks off
+        (folder / name).unlink(missing_ok=True)
     rules = trial.Rules.of(target.spec) if target.spec else trial.Rules(tier=Tier.PREVIEW)
     if args.tier:
         rules = trial.Rules(tier=Tier(args.tier), waivers=rules.waivers)
@@ -124,10 +145,16 @@ def _try(target: Target, args: argparse.Namespace, context: Context, scratch: Pa
     return _Tried(target=target, rules=rules, report=report, verdict=rules.verdict(report), folder=folder)
 
 
-def _folder(target: Target, context: Context) -> Path:
+def _folders(targets: Sequence[Target], results: Path | None, context: Context) -> list[Path]:
+    """Where each image's results go: below ``results`` by architecture, and by name as well where one architecture has
+    several images."""
     from kmi.pipeline.trial import FOLDER
 
-    return context.settings.output / target.name / FOLDER / target.arch
+    if results is None:
+        return [context.settings.output / one.name / FOLDER / one.arch for one in targets]
+    if len({one.arch for one in targets}) == len(targets):
+        return [results / one.arch for one in targets]
+    return [results / one.name / one.arch for one in targets]
 
 
 def _on_qemu(target: Target, folder: Path, args: argparse.Namespace, context: Context, scratch: Path) -> TestReport:
@@ -185,13 +212,15 @@ def _tell(tried: list[_Tried], args: argparse.Namespace, context: Context) -> No
 
 
 def _table(tried: _Tried, ui: Reporter) -> None:
-    """What did not pass, and where the rest is."""
-    blocking = {(one.check, one.machine) for one in tried.verdict.blocking}
+    """What failed or blocks, also because it was not made; and where the rest is."""
+    from kmi.pipeline.results.statement import among, rows
+
     ui.line()
-    for result in tried.report.results:
-        if result.outcome.value == "failed":
-            word = "blocks" if (result.check, result.machine) in blocking else "advises"
-            ui.line(f"  {word:<8} {result.machine:<20} {result.check:<16} {result.detail}")
+    for result in rows(tried.report, tried.verdict):
+        judged = next((one for one in tried.verdict.blocking if among(one, (result,))), None)
+        if judged or result.outcome.value == "failed":
+            word, detail = ("blocks", judged.detail) if judged else ("advises", result.detail)
+            ui.line(f"  {word:<8} {result.machine:<20} {result.check:<16} {detail}")
     simulated = ", simulated" if tried.report.simulated else ""
     ui.line(f"  judged by         tier {tried.rules.tier}, on {tried.report.runner}{simulated}")
     ui.line(f"  results           {tried.folder}/{{results.json,junit.xml,statement.json,log/}}")

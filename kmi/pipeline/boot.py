@@ -28,6 +28,7 @@ Source = Callable[[Path], Path]
 """Gives the OCI layout to boot from; it may fill the empty folder that it is given."""
 
 _LARGEST = 64 << 20
+_REPORT = "results.json of `kmi test`, or the receipt of a run with a test"
 
 
 class _Unsound(Exception):
@@ -81,8 +82,8 @@ def tested(image: OciImage, metadata: Metadata, source: Source, *, rules: Rules,
 
 
 def firmware(metadata: Metadata) -> tuple[Firmware, ...]:
-    """What the image claims to boot from."""
-    return tuple(Firmware(name) for name in metadata["firmware"].split())
+    """What the image claims to boot from, each once."""
+    return tuple(dict.fromkeys(Firmware(name) for name in metadata["firmware"].split()))
 
 
 def unbooted(image: OciImage, metadata: Metadata, host: Arch) -> TestReport:
@@ -114,8 +115,11 @@ def reports(files: Iterable[Path]) -> dict[Digest, TestReport]:
         try:
             value = json.loads(documents.text(documents.contents(file, _LARGEST)))
             of_file = [decode(TestReport, one) for one in _encoded(value)]
-        except (Unreadable, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise UsageError("cannot read the test report", got=str(error)[:300], where=file) from error
+        except (Unreadable, ValueError) as error:
+            got = str(error)[:300]
+            raise UsageError("cannot read the test report", expected=_REPORT, got=got, where=file) from error
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise UsageError("cannot read the test report", expected=_REPORT, got="other JSON", where=file) from error
         if not of_file:
             raise UsageError("there is no test report", expected="a receipt of a run with a test", where=file)
         found |= {report.subject: report for report in of_file}

@@ -29,8 +29,9 @@ Told = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One architecture's image, whole in the OCI layout at ``layout``. ``name`` is for people and folders; ``spec`` is
-    its entry in the catalogue, if it has one; ``reference`` names it by digest, if it came from a registry."""
+    """One architecture's image, whole in the OCI layout at ``layout``. ``name`` is for people and folders: the
+    catalogue's for what a selector found, else by digest. ``spec`` is the entry in the catalogue that it says it is;
+    ``reference`` names it by digest, if it came from a registry."""
 
     name: str
     subject: Digest
@@ -62,7 +63,18 @@ def find(
     if layout:
         return tuple(found)
     wanted = {spec.id for spec in select(catalogue, [word], arch)}
-    return tuple(target for target in found if target.spec and target.spec.id in wanted)
+    chosen = tuple(
+        replace(target, name=str(target.spec.id)) for target in found if target.spec and target.spec.id in wanted
+    )
+    if not chosen:
+        raise UsageError(
+            f"the last build of {word} holds none of its images",
+            expected=", ".join(sorted(map(str, wanted))),
+            got=", ".join(target.name for target in found) or "no image",
+            where=", ".join(map(str, opened)),
+            hint=f"`kmi build {word}` makes them anew",
+        )
+    return chosen
 
 
 def with_facts(target: Target, **facts: str) -> Target:
@@ -78,9 +90,12 @@ def _of_registry(
     assert pinned.digest is not None
     raw = registry.raw_manifest(pinned)
     index = load(raw)
-    children = [child for child in manifests(index) if child.architecture != "unknown"] if "manifests" in index else []
-    if not children:
+    if "manifests" in index:
+        children = _of_guests(manifests(index))
+    else:
         children = [Descriptor(media_type=str(index.get("mediaType", "")), digest=pinned.digest, size=len(raw))]
+    if not children:
+        raise UsageError("the index holds no image", where=pinned)
     found = []
     for number, child in enumerate(_chosen(children, arch, host, reference)):
         told(f"fetching {child.architecture or 'the image'}")
@@ -105,10 +120,15 @@ def _built(word: str, arch: str | None, catalogue: Catalogue, output: Path) -> l
 
 
 def _images(layout: Layout) -> list[Descriptor]:
-    children = [child for root in layout.roots() for child in layout.images(root.digest)]
+    children = _of_guests(child for root in layout.roots() for child in layout.images(root.digest))
     if not children:
         raise UsageError("the layout holds no image", where=layout.root)
-    return [child for child in children if child.architecture != "unknown"]
+    return children
+
+
+def _of_guests(listed: Iterable[Descriptor]) -> list[Descriptor]:
+    """Each image once, without attestations (BuildKit gives them the architecture ``unknown``)."""
+    return list({child.digest: child for child in listed if child.architecture != "unknown"}.values())
 
 
 def _chosen(children: Iterable[Descriptor], arch: str | None, host: Arch, where: object) -> list[Descriptor]:
@@ -130,7 +150,8 @@ def _target(layout: Layout, child: Descriptor, catalogue: Catalogue, told: Told)
     _keeps_contract(layout, child)
     settings = config.get("config")
     labels = settings.get("Labels") if isinstance(settings, dict) else None
-    metadata = of_labels({str(k): plain(str(v)) for k, v in labels.items()} if isinstance(labels, dict) else {})
+    said = labels.items() if isinstance(labels, dict) else ()
+    metadata = of_labels({str(k): plain(" ".join(str(v).split())) for k, v in said})
     try:
         arch = Arch(str(config.get("architecture", "")))
         firmware = [str(Firmware(name)) for name in metadata["firmware"].split()]
@@ -142,7 +163,7 @@ def _target(layout: Layout, child: Descriptor, catalogue: Catalogue, told: Told)
         metadata |= _FOREIGN
     metadata |= {"architecture": arch.value, "firmware": " ".join(firmware) or _DEFAULT_FIRMWARE.get(arch, "native")}
     spec = next((spec for spec in catalogue.specs if _is(spec, metadata)), None)
-    name = str(spec.id) if spec else f"{child.digest.short}-{arch}"
+    name = f"{child.digest.short}-{arch}"  # whatever its labels say: anybody can write them
     return Target(name=name, subject=child.digest, arch=arch, metadata=metadata, layout=layout.root, spec=spec)
 
 

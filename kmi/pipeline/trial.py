@@ -12,7 +12,7 @@ from pathlib import Path
 from kmi import documents
 from kmi.documents import Unreadable
 from kmi.errors import GateError
-from kmi.host.files import write_json
+from kmi.host.files import write_text
 from kmi.model.codec import decode
 from kmi.model.spec import ImageSpec, Tier, Waiver
 from kmi.model.stages import Outcome, TestReport, Verdict
@@ -21,6 +21,8 @@ from kmi.policy.gate import gate
 
 FOLDER = "test"
 """In an image's output folder; ``test/<architecture>/history`` keeps a file for each run."""
+RESULTS = ("results.json", "junit.xml", "statement.json")
+"""What ``keep`` writes there for one run."""
 _HISTORY = "history"
 _KEPT = 52
 """Runs that a history keeps: a year of weekly ones."""
@@ -53,7 +55,8 @@ def keep(report: TestReport, rules: Rules, image: str, folder: Path, *, reposito
         history = folder / _HISTORY
         history.mkdir(exist_ok=True)
         name = f"{stamp}-{report.runner}-{report.subject.short}.json"
-        write_json(history / name, {"image": image, **results(report, verdict, rules.tier)})
+        entry = {"image": image, **results(report, verdict, rules.tier)}
+        write_text(history / name, json.dumps(entry, indent=2, sort_keys=True) + "\n")  # in ASCII, as results.json is
         for old in sorted(history.glob("*.json"))[:-_KEPT]:
             old.unlink(missing_ok=True)
     return written
@@ -72,6 +75,13 @@ def earlier(image: str, folders: Iterable[Path]) -> tuple[TestReport, ...]:
         except (Unreadable, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return tuple(found[key] for key in sorted(found))
+
+
+def whole(report: TestReport, spec: ImageSpec) -> bool:
+    """Whether it tells of all that the image claims: a cluster looks at less than all, and ``kmi test --firmware`` at
+    one firmware of several or at none of them."""
+    wanted = {f"{spec.id.arch}/{firmware}" for firmware in spec.firmware}
+    return report.runner == "qemu" and wanted <= {result.machine for result in report.results}
 
 
 def refused(name: str, rules: Rules, verdict: Verdict, *, where: str | None, log: Path | None) -> GateError:

@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from kmi.model.checks import CHECKS
 from kmi.oci.layout import Layout
@@ -113,6 +114,26 @@ def test_an_image_that_kmi_did_not_build(kmi: tiny.Kmi, tmp_path: Path) -> None:
     assert "guest-agent on amd64/bios: skipped, the image has no guest agent" in refused.stderr
 
 
+def test_what_an_image_says_of_itself_puts_it_in_no_history_but_its_own(kmi: tiny.Kmi, tmp_path: Path) -> None:
+    """Its labels say that it is the catalogue's tiny; so could anybody's."""
+    shutil.copytree(kmi.folder / "build/tiny-1-amd64/oci", tmp_path / "oci")
+    history = kmi.folder / "build/tiny-1-amd64/test/amd64/history"
+    before = set(history.iterdir()) if history.exists() else set()
+    run = kmi("test", tmp_path / "oci")
+    assert run.returncode == 0, run.stderr
+    name, digest, _ = run.stdout.split()
+    assert name == f"{digest.removeprefix('sha256:')[:12]}-amd64"
+    assert (kmi.folder / "build" / name / "test/amd64/results.json").exists()
+    assert (set(history.iterdir()) if history.exists() else set()) == before
+
+
+def test_an_image_needs_no_catalogue(kmi: tiny.Kmi, tmp_path: Path) -> None:
+    run = kmi("test", kmi.folder / "build/tiny-1-amd64/oci", "--distros", tmp_path / "none")
+    assert run.returncode == 0, run.stderr
+    assert "not in the catalogue" in run.stderr
+    assert kmi("test", "tiny", "--distros", tmp_path / "none").returncode == 2
+
+
 def test_an_image_in_a_registry_by_tag_and_by_digest(kmi: tiny.Kmi, tmp_path: Path) -> None:
     (tmp_path / "registry").mkdir()
     with registry(tmp_path / "registry") as address:
@@ -171,6 +192,7 @@ def test_bytes_that_are_not_what_their_digest_says_are_never_booted(kmi: tiny.Km
         (["oci:/nowhere"], 2, "not an OCI image layout"),
         (["registry.example.invalid/x:1@sha256:12"], 2, "not an image reference"),
         (["tiny", "--firmware", "open"], 2, "invalid choice"),
+        (["tiny", "--namespace", "x", "--pull-secret", "y"], 2, "--namespace, --pull-secret: no cluster is asked for"),
     ],
 )
 def test_bad_input_is_told(kmi: tiny.Kmi, words: list[str], status: int, told: str) -> None:
@@ -187,3 +209,105 @@ def test_what_was_not_built_is_told_with_the_way_to_build_it(kmi: tiny.Kmi, tmp_
     run = kmi("test", "fresh", "--distros", tmp_path / "distros")
     assert run.returncode == 2
     assert "`kmi build fresh` first" in run.stderr
+
+
+def test_several_images_of_one_architecture_are_kept_apart(kmi: tiny.Kmi, tmp_path: Path) -> None:
+    run = kmi("test", "*", "--results", tmp_path)
+    assert run.returncode == 0, run.stderr
+    told = dict(line.split()[:2] for line in run.stdout.splitlines())
+    assert set(told) == {"dead-1-amd64", "tiny-1-amd64"}
+    for name, digest in told.items():
+        assert json.loads((tmp_path / name / "amd64/results.json").read_text())["subject"] == digest
+
+
+def relisted(kmi: tiny.Kmi, folder: Path, *changes: dict[str, Any]) -> Path:
+    """The layout of the last build, its index listing the image once for each of ``changes`` to the descriptor; a
+    change of ``Labels`` makes it another image."""
+    shutil.copytree(kmi.folder / "build/tiny-1-amd64/oci", folder)
+    layout = Layout.open(folder)
+    index = layout.read_json(layout.roots()[0].digest)
+    (listed,) = index["manifests"]
+    entries = []
+    for change in changes:
+        entry = dict(listed)
+        if labels := change.get("Labels"):
+            manifest = layout.read_json(source_digest(listed))
+            config = layout.read_json(source_digest(manifest["config"]))
+            config["config"]["Labels"] |= labels
+            manifest["config"] = layout.add_json(manifest["config"]["mediaType"], config).to_json()
+            made = layout.add_json(listed["mediaType"], manifest).to_json()
+            entry |= {"digest": made["digest"], "size": made["size"]}
+        entries.append(entry | {name: value for name, value in change.items() if name != "Labels"})
+    layout.set_roots((layout.add_json(index["mediaType"], {**index, "manifests": entries}),))
+    return folder
+
+
+def test_an_image_that_is_listed_twice_boots_once(kmi: tiny.Kmi, tmp_path: Path) -> None:
+    run = kmi("test", relisted(kmi, tmp_path / "oci", {}, {}), "--arch", "all", "--results", tmp_path / "seen")
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) == 1
+    assert (tmp_path / "seen/amd64/results.json").is_file()
+
+
+def test_two_images_that_say_the_same_of_themselves_are_kept_apart(kmi: tiny.Kmi, tmp_path: Path) -> None:
+    layout = relisted(kmi, tmp_path / "oci", {}, {"Labels": {"some": "thing"}})
+    run = kmi("test", layout, "--results", tmp_path / "seen")
+    assert run.returncode == 0, run.stderr
+    names = [line.split()[0] for line in run.stdout.splitlines()]
+    assert len(set(names)) == 2
+    assert all((tmp_path / "seen" / name / "amd64/results.json").is_file() for name in names)
+
+
+@pytest.mark.parametrize("words", [[], ["--arch", "all"]])
+def test_a_layout_of_attestations_alone_is_no_success(kmi: tiny.Kmi, tmp_path: Path, words: list[str]) -> None:
+    layout = relisted(kmi, tmp_path / "oci", {"platform": {"os": "unknown", "architecture": "unknown"}})
+    run = kmi("test", layout, *words)
+    assert (run.returncode, run.stdout) == (2, ""), run.stderr
+    assert "the layout holds no image" in run.stderr
+
+
+def test_firmware_that_is_named_twice_boots_once(kmi: tiny.Kmi, tmp_path: Path) -> None:
+    layout = relisted(kmi, tmp_path / "oci", {"Labels": {"dev.kmi.firmware": "bios bios"}})
+    for words in ([layout], ["tiny", "--firmware", "bios", "--firmware", "bios"]):
+        run = kmi("test", *words, "--results", tmp_path / "seen")
+        assert run.returncode == 0, run.stderr
+        assert run.stderr.count("login-prompt ") == 1
+
+
+def test_a_label_is_one_short_line_of_a_message(kmi: tiny.Kmi, tmp_path: Path) -> None:
+    title = "Tiny\n::error::pwned \x1b[2J" + 100_000 * "x"
+    layout = relisted(kmi, tmp_path / "oci", {"Labels": {"org.opencontainers.image.title": title}})
+    run = kmi("test", layout, "--user", "root", GITHUB_ACTIONS="true")
+    assert run.returncode == 2
+    assert "Tiny ::error::pwned" in run.stderr and "\x1b" not in run.stderr
+    assert len(run.stderr) < 2000
+
+
+def test_results_that_cannot_be_kept_are_told_before_a_boot(kmi: tiny.Kmi, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    run = kmi("test", "tiny", "--results", tmp_path / "file")
+    assert run.returncode == 7, run.stderr
+    assert "a file stands where a folder belongs" in run.stderr and "emulated" not in run.stderr
+
+
+def test_what_blocks_because_it_was_not_made_is_in_the_table(kmi: tiny.Kmi, tmp_path: Path) -> None:
+    run = kmi("test", "*", "--tier", "proposed", "--results", tmp_path)
+    assert run.returncode == 5, run.stderr
+    blocks = [line.split()[1:3] for line in run.stderr.splitlines() if line.startswith("  blocks ")]
+    assert blocks.count(["amd64/bios", "guest-agent"]) == 2  # of the second image as well, which no error tells of
+
+
+def test_a_waiver_that_has_ended_is_in_the_table(kmi: tiny.Kmi, tmp_path: Path) -> None:
+    shutil.copytree(kmi.tiny.distros, tmp_path / "distros")
+    told = {}
+    for until in ("2020-01-01", "2999-01-01"):
+        waiver = {"criterion": "cloud-init", "reason": "A boot sector reads no seed.", "until": until}
+        manifest = {**kmi.tiny.manifests["tiny"]}
+        manifest["releases"] = [{**manifest["releases"][0], "waivers": [waiver]}]
+        (tmp_path / "distros/tiny.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False))
+        words = ("--distros", tmp_path / "distros", "--tier", "proposed", "--results", tmp_path / until)
+        run = kmi("test", "tiny", *words)
+        assert run.returncode == 5, run.stderr
+        blocks = [line for line in run.stderr.splitlines() if line.startswith("  blocks ")]
+        told[until] = [line.partition("(")[2] for line in blocks if "cloud-init " in line]
+    assert told == {"2020-01-01": ["the waiver ended on 2020-01-01)"], "2999-01-01": []}

@@ -21,11 +21,11 @@ SUBJECT = Digest(algorithm="sha256", hex="0" * 64)
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
-def runs(folder: Path, image: str, arch: Arch, days: range) -> None:
-    """Green runs, one a day."""
+def runs(folder: Path, image: str, arch: Arch, days: range, firmware: str = "uefi") -> None:
+    """Green runs on one firmware, one a day."""
     results = tuple(
         CheckResult(check=name, machine=machine, outcome=Outcome.PASSED, detail="seen", seconds=1.0)
-        for machine in (f"{arch}/uefi", f"{arch}/uefi/no-seed", str(arch)) for name in due(machine)
+        for machine in (f"{arch}/{firmware}", f"{arch}/{firmware}/no-seed", str(arch)) for name in due(machine)
     )  # fmt: skip
     for day in days:
         began = f"2026-11-{day:02}T03:00:00+00:00"
@@ -74,3 +74,19 @@ def test_other_machines_results_count_too(capsys: pytest.CaptureFixture[str], tm
     runs(tmp_path / "artifacts" / "a", image, Arch(image.rpartition("-")[2]), range(1, 3))
     (told,) = json.loads(ready(capsys, "--json", "--evidence", str(tmp_path / "artifacts"), "--runs", "2"))
     assert {row["id"]: row["green"] for row in told["images"]}[image] == 2
+
+
+def test_runs_on_other_firmware_than_the_image_claims_do_not_count(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    image = "alpine-3.24-amd64"
+    runs(tmp_path / "uefi", image, Arch.AMD64, range(1, 3))
+    runs(tmp_path / "bios", image, Arch.AMD64, range(4, 9), firmware="bios")
+    found = json.loads(ready(capsys, "--json", "--evidence", str(tmp_path)))
+    assert {row["id"]: row["green"] for one in found for row in one["images"]}[image] == 2
+
+
+def test_evidence_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["show", "--ready", "alpine", "--distros", str(DISTROS), "--evidence", str(tmp_path / "typo")]
+    assert cli.main(words) == 2
+    assert "there is no such folder" in capsys.readouterr().err

@@ -9,7 +9,8 @@ from kmi.errors import UsageError
 from kmi.model.checks import due
 from kmi.model.codec import encode
 from kmi.model.digest import Digest
-from kmi.model.platform import Arch
+from kmi.model.metadata import of_labels
+from kmi.model.platform import Arch, Firmware
 from kmi.model.spec import ImageId, Tier
 from kmi.model.stages import CheckResult, OciImage, Outcome, TestReport
 from kmi.pipeline import boot
@@ -75,3 +76,16 @@ def test_an_image_that_was_not_booted_passes_no_gate_but_previews() -> None:
     assert gate(Tier.PREVIEW, (report,)).allowed
     assert not gate(Tier.PROPOSED, (report,)).allowed
     assert not gate(Tier.STABLE, (report,)).allowed
+
+
+@pytest.mark.parametrize("text", ["[{}]", '{"_type": "https://in-toto.io/Statement/v1", "subject": [{}]}'])
+def test_other_json_is_told_in_words(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "statement.json"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=r"results\.json of `kmi test`") as caught:
+        boot.reports([file])
+    assert caught.value.got == "other JSON"
+
+
+def test_firmware_counts_once() -> None:
+    assert boot.firmware(of_labels({}) | {"firmware": "uefi bios uefi"}) == (Firmware.UEFI, Firmware.BIOS)

@@ -22,6 +22,7 @@ from kmi.model.spec import ImageSpec
 from kmi.model.stages import CheckResult, Outcome, TestReport
 from kmi.pipeline.evidence import case
 from kmi.pipeline.site import Record
+from kmi.pipeline.trial import Rules, keep
 from kmi.policy import pages
 from kmi.policy.criteria import Standing, judge
 from kmi.settings import Settings
@@ -90,6 +91,15 @@ def test_a_run_that_ended_before_its_tags(spec: ImageSpec, settings: Settings) -
     receipt(settings, "debian-12-amd64", wrapped(), booted(dataclasses.replace(REPORT, results=(failed,))))
     found = case(spec, settings, TODAY)
     assert (found.results, found.signed) == ((failed,), "")
+
+
+def test_a_test_of_one_firmware_of_two_is_no_evidence(spec: ImageSpec, settings: Settings) -> None:
+    receipt(settings, "debian-12-amd64", wrapped())
+    whole = tuple(dataclasses.replace(one, machine=f"amd64/{name}") for name in spec.firmware for one in REPORT.results)
+    for results, hour in ((whole, "03"), (REPORT.results, "04")):
+        report = dataclasses.replace(REPORT, results=results, began=f"2026-11-20T{hour}:00:00+00:00")
+        keep(report, Rules.of(spec), str(spec.id), settings.output / str(spec.id) / "test/amd64")
+    assert case(spec, settings, TODAY).results == whole
 
 
 def test_the_newest_receipt_that_has_the_image_counts(spec: ImageSpec, settings: Settings) -> None:

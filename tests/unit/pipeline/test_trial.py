@@ -6,13 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from kmi.catalogue import load, select
 from kmi.model.checks import due
 from kmi.model.digest import Digest
-from kmi.model.platform import Arch
+from kmi.model.platform import Arch, Firmware
 from kmi.model.spec import Tier
 from kmi.model.stages import CheckResult, Outcome, TestReport
 from kmi.pipeline import trial
-from kmi.pipeline.trial import Rules, earlier, keep, refused, word
+from kmi.pipeline.trial import Rules, earlier, keep, refused, whole, word
 
 RULES = Rules(tier=Tier.PROPOSED)
 
@@ -63,6 +64,23 @@ def test_a_history_does_not_grow_for_ever(tmp_path: Path, monkeypatch) -> None: 
     for day in range(1, 8):
         keep(report(day), RULES, "tiny-1-amd64", tmp_path)
     assert [one.began[8:10] for one in earlier("tiny-1-amd64", [tmp_path])] == ["05", "06", "07"]
+
+
+def test_what_a_guest_writes_is_kept_even_if_it_is_no_text(tmp_path: Path) -> None:
+    odd = replace(report().results[0], detail="half of a pair: \ud800")
+    keep(report(results=(odd,)), RULES, "tiny-1-amd64", tmp_path)
+    (kept,) = earlier("tiny-1-amd64", [tmp_path])
+    assert kept.results == (odd,)
+
+
+def test_a_run_on_one_firmware_of_two_is_not_whole() -> None:
+    spec = select(load(Path(__file__).parents[3] / "distros"), ["debian:12"], "amd64")[0]
+    assert set(spec.firmware) > {Firmware.BIOS}
+    results = report().results
+    everywhere = [replace(one, machine=f"amd64/{name}") for name in spec.firmware for one in results]
+    assert whole(report(results=tuple(everywhere)), spec)
+    assert not whole(report(), spec)
+    assert not whole(report(results=tuple(everywhere), runner="kubevirt"), spec)
 
 
 def test_the_word_for_a_result() -> None:
