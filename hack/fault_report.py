@@ -23,6 +23,7 @@ KINDS = {
     "full-disk": "Full disks",
     "concurrent": "Several runs at once",
     "clock": "Clock jumps",
+    "boot": "Broken images",
 }
 HEAD = """\
 # Fault and kill runs

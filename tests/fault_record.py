@@ -25,8 +25,8 @@ def seeds(case: str) -> Iterator[tuple[int, random.Random]]:
 
 def record(kind: str, case: str, *, result: str, **facts: object) -> None:
     """Append a line to the file that ``KMI_FAULT_REPORT`` names. ``kind`` is kill, upstream, disk, guest, manifest,
-    registry, canary, damage, full-disk, concurrent or clock; ``result`` says in a few words what kmi did; call it only
-    after the assertions held."""
+    registry, canary, damage, full-disk, concurrent, clock or boot; ``result`` says in a few words what kmi did; call it
+    only after the assertions held."""
     path = os.environ.get("KMI_FAULT_REPORT")
     if path:
         with Path(path).open("a", encoding="utf-8") as file:

@@ -14,13 +14,17 @@ from typing import Any
 
 import pytest
 
+from kmi.model.checks import DNS, IPV6
 from tests.e2e.trees import Tree, mounted
+from tests.fault_record import repeat
 
 ROOT = Path(__file__).parents[2]
 BUILDER = "kmi-builder-canary"
 """The builder's host name during the run, so that a trace of it in the disk is told from chance."""
 AGENT = "kmi-canary-apt-agent"
 """What the builder's apt calls itself during the bootstrap: a harmless option of the kind that kmi passes on."""
+EXCUSES = {DNS: "this host itself resolves no ", IPV6: "this host has no IPv6"}
+"""What a check needs of the host; ``test_checks_can_fail`` gives it a name server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,12 @@ class Run:
     def reference(self) -> str:
         return self.stdout.strip()
 
+    @property
+    def tested(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """The results of the boot checks by machine and check."""
+        (test,) = (stage for stage in self.receipt["stages"] if stage["stage"] == "test")
+        return {(one["machine"], one["check"]): one for one in test["outputs"]["report"]["results"]}
+
     def stage(self, name: str) -> Path:
         (found,) = (self.kmi.cache / "stages").glob(f"{name}-*")
         return found
@@ -113,6 +123,18 @@ def bootstrapped(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Run:
                      "--distros", ROOT / "distros")  # fmt: skip
     receipt = json.loads((kmi.folder / "build" / "debian-12-amd64" / "receipt.json").read_text())
     return Run(kmi=kmi, stdout=result.stdout, stderr=result.stderr, receipt=receipt)
+
+
+@pytest.fixture
+def each_alone() -> None:
+    """For tests of ``make test-all``: the others do not collect them."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if repeat() == 1:
+        left = [item for item in items if "each_alone" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")

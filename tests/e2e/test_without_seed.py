@@ -1,35 +1,19 @@
-"""Without any seed disk the guest still answers SSH, and no two machines share their host keys."""
+"""Without any seed the guest still takes SSH keys by its agent, and no two machines share what tells them apart."""
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
-
-from kmi.boot.check import boot_without_seed
-from kmi.host.accel import probe
-from kmi.host.ui import Reporter
-from kmi.model.digest import Digest
-from kmi.model.platform import Arch, Firmware
-from kmi.oci.layout import Layout
+from kmi.model.checks import AGENT_KEYS, GUEST_AGENT, IDENTITY, LOGIN_PROMPT, REBOOT
 from tests.e2e.conftest import Run
 
 
-def test_ssh_is_up_with_fresh_host_keys(bootstrapped: Run, tmp_path: Path) -> None:
-    arch = Arch.of_machine(platform.machine())
-    layout = Layout.open(bootstrapped.output / "oci")
-    (index,) = layout.roots()
-    (image,) = layout.images(index.digest)
-    assert isinstance(image.digest, Digest)
+def test_the_agent_lets_somebody_in(bootstrapped: Run) -> None:
+    found = {check: result for (machine, check), result in bootstrapped.tested.items() if machine.endswith("/no-seed")}
+    assert found.keys() == {LOGIN_PROMPT, GUEST_AGENT, AGENT_KEYS, REBOOT}
+    assert {result["outcome"] for result in found.values()} == {"passed"}, found
+    assert "logged in with a key that the agent was given" in found[AGENT_KEYS]["detail"]
 
-    def keys(name: str) -> tuple[str, ...]:
-        scratch = tmp_path / name
-        scratch.mkdir()
-        with Reporter().step("test", "boot") as step:
-            return boot_without_seed(
-                layout.root, image.digest, arch, firmware=Firmware.BIOS, step=step, scratch=scratch, logs=tmp_path,
-                acceleration=probe(arch, bootstrapped.kmi.cache),
-            )  # fmt: skip
 
-    first, second = keys("first"), keys("second")
-    assert {key.split()[0] for key in first} >= {"ssh-ed25519", "ssh-rsa"}
-    assert not set(first) & set(second)
+def test_three_boots_are_three_machines(bootstrapped: Run) -> None:
+    result = bootstrapped.tested["amd64", IDENTITY]
+    assert result["outcome"] == "passed", result
+    assert result["detail"] == "3 machine-ids and 3 sets of SSH host keys, all different"
