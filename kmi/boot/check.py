@@ -27,7 +27,7 @@ from kmi.model.metadata import Metadata
 from kmi.model.platform import Arch, Firmware
 from kmi.model.stages import Outcome, TestReport
 
-VERSION = 2
+VERSION = 3
 """In the key of a kept report: raise it when the checks change."""
 
 

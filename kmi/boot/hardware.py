@@ -124,7 +124,7 @@ def _flash(hardware: Hardware, code: Path) -> list[str]:
 def _identity(hardware: Hardware) -> list[str]:
     """compute/sysinfo.go, compute/clock.go. A guest that resets in a loop ends the process."""
     smbios = f"type=1,manufacturer=KubeVirt,family=KubeVirt,product=None,uuid={hardware.uuid}"
-    return ["-uuid", hardware.uuid, "-smbios", smbios, "-rtc", "base=utc", "-no-reboot"]
+    return ["-uuid", hardware.uuid, "-smbios", smbios, "-rtc", "base=utc"]
 
 
 def _disks(hardware: Hardware) -> list[str]:

@@ -72,7 +72,7 @@ class Machine:
 
     def ended(self) -> str | None:
         """Why the guest ended, in QEMU's word (qapi/run-state.json, ShutdownCause): ``guest-shutdown`` if it powered
-        itself off, ``guest-reset`` if it rebooted (which ends this machine), ``host-signal`` if kmi ended it, and
+        itself off, ``guest-reset`` if it rebooted after ``end_at_reset``, ``host-signal`` if kmi ended it, and
         ``unknown`` if QEMU went without a word. None as long as it runs."""
         if self._control is None or self._process is None:
             return None
@@ -93,6 +93,15 @@ class Machine:
             where=self.hardware.name,
             log=self.log,
         )
+
+    def resets(self) -> int:
+        """How often the guest has started over, as one does that labels its files or changes its kernel's command line
+        at its first start."""
+        return self._control.resets() if self._control else 0
+
+    def end_at_reset(self) -> None:
+        """From now on a guest that reboots ends the machine. BuildError if QEMU is gone."""
+        self.call("set-action", reboot="shutdown")
 
     def wait(self, seconds: float) -> bool:
         """Whether the machine ended within ``seconds``. Interrupted if the run is to stop."""

@@ -21,8 +21,8 @@ _WORD = 40
 
 
 class Qmp:
-    """One connection, which may be kept: of the events that come between answers only the end of the guest is
-    remembered. Threads may share it."""
+    """One connection, which may be kept: of the events that come between answers only the end of the guest and
+    its resets are remembered. Threads may share it."""
 
     def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
         """Connect and leave negotiation mode; ``timeout`` in seconds for this and each answer. OSError if nobody
@@ -32,6 +32,7 @@ class Qmp:
         self._buffer = b""
         self._number = 0
         self._reason: str | None = None
+        self._resets = 0
         self._lock = threading.Lock()
         try:
             self._socket.settimeout(timeout)
@@ -70,6 +71,11 @@ class Qmp:
             except OSError:
                 pass  # nothing more has come, or nothing more can
             return self._reason
+
+    def resets(self) -> int:
+        """How often the guest has reset its machine since this connection was made. Does not wait."""
+        self.reason()
+        return self._resets
 
     def hostfwd(self) -> int:
         """The loopback port that QEMU forwards into the guest (slirp: ``info usernet``)."""
@@ -124,7 +130,12 @@ class Qmp:
         return chunk
 
     def _note(self, message: dict[str, Any]) -> None:
-        """An event SHUTDOWN comes when the guest ended, and right before QEMU does."""
+        """An event SHUTDOWN comes when the guest ended, and right before QEMU does; RESET when the machine starts over
+        (qapi/run-state.json)."""
         data = message.get("data")
-        if message.get("event") == "SHUTDOWN" and isinstance(data, dict) and self._reason is None:
+        if not isinstance(data, dict):
+            return
+        if message.get("event") == "SHUTDOWN" and self._reason is None:
             self._reason = plain(str(data.get("reason")))[:_WORD]
+        if message.get("event") == "RESET" and data.get("guest") is True:
+            self._resets += 1

@@ -23,7 +23,7 @@ from kmi.host.ui import Reporter
 from kmi.model.digest import Digest
 from kmi.model.platform import Arch, Firmware
 from kmi.model.stages import Outcome
-from tests.boot_sector import boot_sector, power_off_sector, reset_sector, second_disk_sector
+from tests.boot_sector import RESTART_ONCE, boot_sector, power_off_sector, reset_sector, second_disk_sector
 from tests.efi_disk import efi_disk
 from tests.machines import TCG, gone, machine_of, pid_of, said, scanlines, wrapped
 
@@ -116,11 +116,26 @@ def test_a_machine_tells_why_its_guest_ended(tmp_path, sector, reason):
     with sockets(tmp_path) as folder:
         hardware, _ = machine_of(tmp_path, sector(), Firmware.BIOS, folder)
         with Machine(hardware, log=tmp_path / "qemu.log") as machine:
+            machine.end_at_reset()
             assert machine.wait(60) and not machine.alive()
             assert machine.ended() == reason
             machine.power_button()  # nobody is there to press it for
             with pytest.raises(BuildError, match="screendump"):
                 machine.screenshot(tmp_path / "screen.png")
+
+
+def test_a_guest_may_restart_at_its_first_start(tmp_path):
+    layout, manifest = wrapped(tmp_path, boot_sector(b"\r\nkmi login: ", RESTART_ONCE))
+    prompt = examined(tmp_path, layout, manifest).results[0]
+    assert (prompt.check, prompt.outcome) == ("login-prompt", Outcome.PASSED)
+    assert prompt.detail.endswith("after it restarted itself")
+
+
+def test_a_guest_that_restarts_for_ever_does_not_come_up(tmp_path):
+    layout, manifest = wrapped(tmp_path, reset_sector())
+    prompt = examined(tmp_path, layout, manifest).results[0]
+    assert (prompt.check, prompt.outcome) == ("login-prompt", Outcome.FAILED)
+    assert "restarts again and again" in prompt.detail and "the firmware" in prompt.detail
 
 
 def test_a_machine_that_runs_has_not_ended_and_one_that_kmi_stops_has(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from kmi.boot import checks
 from kmi.boot.agent import AgentError, AgentInfo
-from kmi.boot.checks import cloud_init, guest_agent, ssh_login
+from kmi.boot.checks import cloud_init, guest_agent, login_prompt, ssh_login
 from kmi.boot.console import GaveUp
 from kmi.boot.seed import SeedKind
 from kmi.host.run import Result
@@ -163,3 +163,28 @@ def test_ignition_is_asked_as_root_once_ssh_answers(monkeypatch):
         cloud_init.CHECK.run(one)
     assert (len(asked), len(scripts)) == (3, 1)
     assert "cat /etc/.ignition-result.json" in scripts[0]
+
+
+def restarting(resets: int, *, prompt: bool = False) -> tuple[SimpleNamespace, list[str]]:
+    """A guest that has reset its machine so often."""
+    called: list[str] = []
+    subject = guest()
+    subject.machine = SimpleNamespace(resets=lambda: resets, end_at_reset=lambda: called.append("end"))
+    subject.console = SimpleNamespace(login_prompt=lambda: prompt, dead_end=lambda: None, reached=lambda: "the kernel")
+    return subject, called
+
+
+def test_a_prompt_after_a_restart_is_a_prompt_and_later_ones_end_the_machine():
+    subject, called = restarting(2, prompt=True)
+    assert login_prompt.CHECK.run(subject).endswith("after it restarted itself")
+    assert called == ["end"]
+    assert login_prompt.CHECK.run(restarting(0, prompt=True)[0]) == "login prompt on the serial console"
+
+
+def test_a_guest_that_restarts_without_end_is_given_up_and_ended():
+    subject, called = restarting(login_prompt.RESETS + 1)
+    with pytest.raises(GaveUp, match="again and again"):
+        login_prompt.CHECK.run(subject)
+    assert called == ["end"]
+    with pytest.raises(GaveUp, match="silent"):
+        login_prompt.CHECK.run(restarting(login_prompt.RESETS)[0])

@@ -88,6 +88,15 @@ def test_the_guests_end_is_remembered_whenever_it_was_told(qemu):
         assert eventually(qmp.reason) == "guest-shutdown"
 
 
+def test_resets_of_the_guest_are_counted_and_no_others(qemu):
+    told = event("RESET", guest=True, reason="guest-reset") * 2 + event("RESET", guest=False, reason="host-qmp-quit")
+    with qemu(lambda number: told + b'{"event": "RESET", "data": 7}\n' + answer(number)) as qmp:
+        before = qmp.resets()
+        qmp.call("query-status")
+        assert qmp.resets() == before + 2
+        assert qmp.reason() is None
+
+
 def test_the_first_reason_counts_and_is_short_and_plain(qemu):
     first = event("SHUTDOWN", guest=True, reason="\x1b" + "x" * 1000)
     with qemu(lambda number: first + SHUTDOWN + answer(number)) as qmp:
