@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,16 +53,24 @@ class Guest:
     told: Callable[[str], None]
 
     def wait(self, poll: Callable[[], T | None], *, pause: float = 1.0, patience: Patience | None = None) -> T:
-        """``kmi.boot.console.wait`` on this guest. GaveUp."""
+        """``kmi.boot.console.wait`` on this guest, for as long as its boot may go on. GaveUp."""
+        chosen = patience or self.patience
+        bounded = replace(chosen, overall=min(chosen.overall, self.left()))
         return wait(
-            poll, console=self.console, alive=self.machine.alive, patience=patience or self.patience, told=self.told,
-            pause=pause,
-        )  # fmt: skip
+            poll, console=self.console, alive=self.machine.alive, patience=bounded, told=self.told, pause=pause
+        )
+
+    def left(self) -> float:
+        """Seconds that this boot may still take: a guest that is slow but talks does not go on for ever."""
+        return max(self.patience.overall - (time.monotonic() - self.began), 0.0)
 
     def ask(self, script: str, *, seconds: float | None = None) -> str:
         """What a shell script prints that root runs in the guest. GaveUp with its last words if it fails, and if it is
         not done after ``seconds`` (default: what the guest's speed allows)."""
-        result = self.session.root(script, seconds=seconds or self.patience.least)
+        left = self.left()
+        if not left:
+            raise GaveUp(f"this boot has taken {self.patience.overall:.0f} s, and nothing more is asked of it")
+        result = self.session.root(script, seconds=min(seconds or self.patience.least, left))
         if result.status:
             said = (result.stderr.strip() or result.stdout.strip() or "nothing").splitlines()[-1]
             raise GaveUp(f"{script.strip().splitlines()[-1][:80]!r} ended with {result.status}: {said[:200]}")
