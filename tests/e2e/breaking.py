@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 
@@ -208,5 +210,18 @@ def baked_machine_id(files: Files) -> None:
 
 
 def baked_host_keys(files: Files) -> None:
+    """The same keys in every disk that is broken so."""
     files.cloud_config("host-keys", ssh_deletekeys=False)
-    subprocess.run(["ssh-keygen", "-A", "-f", files.root], check=True, capture_output=True)
+    for name, data in _host_keys().items():
+        target = files.root / "etc/ssh" / name
+        target.write_bytes(data)
+        target.chmod(0o644 if name.endswith(".pub") else 0o600)
+
+
+@cache
+def _host_keys() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        keys = Path(folder) / "etc/ssh"
+        keys.mkdir(parents=True)
+        subprocess.run(["ssh-keygen", "-A", "-f", folder], check=True, capture_output=True)
+        return {path.name: path.read_bytes() for path in keys.iterdir()}
