@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,10 +213,16 @@ def baked_machine_id(files: Files) -> None:
 def baked_host_keys(files: Files) -> None:
     """The same keys in every disk that is broken so."""
     files.cloud_config("host-keys", ssh_deletekeys=False)
-    for name, data in _host_keys().items():
+    with _MAKING:
+        keys = _host_keys()
+    for name, data in keys.items():
         target = files.root / "etc/ssh" / name
         target.write_bytes(data)
         target.chmod(0o644 if name.endswith(".pub") else 0o600)
+
+
+_MAKING = Lock()
+"""Disks are broken side by side, and ``cache`` lets each of them make keys of its own."""
 
 
 @cache
