@@ -74,6 +74,21 @@ def failure(
     return error
 
 
+def lost(what: str, subject: Reference, log: Path | None = None) -> RegistryError:
+    """201 for all that was written, and the ``what`` (a signature, a test result) that was to refer to the image is not
+    there."""
+    error = RegistryError(
+        f"the registry took a {what} and does not have it",
+        expected="what refers to the image in its list",
+        got="none when it is asked for",
+        where=f"PUT /v2/{subject.path}/manifests/{str(subject.digest).replace(':', '-')}",
+        hint=f"nothing was tagged; the log of {subject.host} may tell why; then run the same command again",
+        log=log,
+    )
+    error.kind = Kind.BROKEN
+    return error
+
+
 def _wait(seconds: float) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:

@@ -22,12 +22,12 @@ from kmi.pipeline.build import Built
 from kmi.pipeline.results.statement import predicate
 from kmi.pipeline.site import Site
 from kmi.pipeline.trial import Rules
-from kmi.publish import embedded
+from kmi.publish import embedded, keys
 from kmi.publish.keyless import Identity
 from kmi.publish.keys import KeyPair
 from kmi.publish.promote import promote
 from kmi.publish.push import push
-from kmi.publish.sign import proof, sign
+from kmi.publish.sign import sign
 from kmi.publish.tags import plan_tags
 
 
@@ -64,7 +64,7 @@ def publish(
             codename=spec.codename,
             default=spec.default,
             day=datetime.now(UTC).date(),
-            public_key=proof(signer),
+            public_key=keys.proof(signer),
             log=log,
         )
         attested = sign(published, plan, signer, results=_results(spec, seen), log=log, step=step)

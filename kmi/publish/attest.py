@@ -19,9 +19,9 @@ from typing import Any
 from kmi.errors import VerificationError
 from kmi.host import memory
 from kmi.model.digest import Digest
+from kmi.oci.attempts import lost
 from kmi.oci.reference import Reference
-from kmi.oci.trouble import Kind, RegistryError
-from kmi.publish import cosign
+from kmi.publish import cosign, keys
 from kmi.publish.keyless import Identity
 from kmi.publish.keys import KeyPair
 
@@ -65,7 +65,7 @@ def attest(
     BuildError if cosign fails, RegistryError if the registry does or keeps nothing, VerificationError if what it gives
     back is not understood. Calls for one digest must be serialised (``cosign.write``).
     """
-    proof = signer.public if isinstance(signer, KeyPair) else signer
+    proof = keys.proof(signer)
     if _is_attested(subject, predicate, proof, log):
         return False
     private, password = (signer.private, signer.password) if isinstance(signer, KeyPair) else (None, "")
@@ -73,7 +73,7 @@ def attest(
         words: list[str | Path] = ["--type", TEST_RESULT, "--predicate", file]
         cosign.write("attest", words, subject, "test result", log, private=private, password=password)
     if not _is_attested(subject, predicate, proof, log):
-        raise _lost(subject, log)
+        raise lost("test result", subject, log)
     return True
 
 
@@ -130,17 +130,3 @@ def _names(predicate: Mapping[str, Any], field: str) -> tuple[str, ...]:
 
 def _is_attested(subject: Reference, predicate: Mapping[str, object], key: Path | Identity, log: Path | None) -> bool:
     return any(one.predicate == predicate for one in results(subject, key, log))
-
-
-def _lost(subject: Reference, log: Path | None) -> RegistryError:
-    """201 for all that cosign wrote, and the attestation is not there."""
-    error = RegistryError(
-        "the registry took a test result and does not have it",
-        expected="the attestation in the list of what refers to the image",
-        got="none when it is asked for",
-        where=f"PUT /v2/{subject.path}/manifests/{str(subject.digest).replace(':', '-')}",
-        hint=f"nothing was tagged; the log of {subject.host} may tell why; then run the same command again",
-        log=log,
-    )
-    error.kind = Kind.BROKEN
-    return error

@@ -20,6 +20,7 @@ from kmi.errors import HostError, UsageError
 from kmi.host.redact import know
 from kmi.host.store import write_text
 from kmi.publish import cosign
+from kmi.publish.keyless import Identity
 
 VARIABLE = "COSIGN_PASSWORD"
 
@@ -32,6 +33,11 @@ class KeyPair:
     public: Path
     password: str = field(repr=False)
     created: bool
+
+
+def proof(signer: KeyPair | Identity) -> Path | Identity:
+    """What others verify the signer's signatures with."""
+    return signer.public if isinstance(signer, KeyPair) else signer
 
 
 def ensure(private: Path, environ: Mapping[str, str] = os.environ, log: Path | None = None) -> KeyPair:

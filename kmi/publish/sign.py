@@ -16,9 +16,8 @@ from kmi.host.ui import Step
 from kmi.model.digest import Digest
 from kmi.model.stages import Attested, Published
 from kmi.oci import reference as references
-from kmi.oci.attempts import patiently
+from kmi.oci.attempts import lost, patiently
 from kmi.oci.reference import Reference
-from kmi.oci.trouble import Kind, RegistryError
 from kmi.publish import cosign, keys
 from kmi.publish.attest import attest
 from kmi.publish.hold import hold
@@ -57,7 +56,7 @@ def sign(
             if subject.digest and (result := told.get(subject.digest)):
                 attested += patiently(partial(attest, subject, result, signer, log), note)
     hold(published.repository, (published.digest, *(digest for _, digest in published.children)), log=log)
-    verified = verify(index, proof(signer), log=log)
+    verified = verify(index, keys.proof(signer), log=log)
     if missing := set(plan.all) - set(verified.tags):
         raise VerificationError(
             "the signature does not name the tags", expected=" ".join(plan.all), got=f"without {sorted(missing)}",
@@ -71,36 +70,17 @@ def sign(
     return Attested(published=published, public_key=public, tags=plan.all)
 
 
-def proof(signer: KeyPair | Identity) -> Path | Identity:
-    """What others verify the signer's signatures with."""
-    return signer.public if isinstance(signer, KeyPair) else signer
-
-
 def _sign(subject: Reference, tags: tuple[str, ...], signer: KeyPair | Identity, log: Path | None) -> bool:
     """Sign unless it is signed: also a try whose answer was lost may have done it. Whether there was need to."""
-    if _is_signed(subject, tags, proof(signer), log):
+    if _is_signed(subject, tags, keys.proof(signer), log):
         return False
     if isinstance(signer, KeyPair):
         cosign.sign(subject, signer.private, signer.password, tags, log)
     else:
         cosign.sign_keyless(subject, tags, log)
-    if not _is_signed(subject, tags, proof(signer), log):
-        raise _lost(subject, log)
+    if not _is_signed(subject, tags, keys.proof(signer), log):
+        raise lost("signature", subject, log)
     return True
-
-
-def _lost(subject: Reference, log: Path | None) -> RegistryError:
-    """201 for all that cosign wrote, and the signature is not there."""
-    error = RegistryError(
-        "the registry took a signature and does not have it",
-        expected="the signature in the list of what refers to the image",
-        got="none when it is asked for",
-        where=f"PUT /v2/{subject.path}/manifests/{str(subject.digest).replace(':', '-')}",
-        hint=f"nothing was tagged; the log of {subject.host} may tell why; then run the same command again",
-        log=log,
-    )
-    error.kind = Kind.BROKEN
-    return error
 
 
 def _is_signed(subject: Reference, tags: tuple[str, ...], key: Path | Identity, log: Path | None) -> bool:

@@ -56,9 +56,7 @@ class Guest:
         """``kmi.boot.console.wait`` on this guest, for as long as its boot may go on. GaveUp."""
         chosen = patience or self.patience
         bounded = replace(chosen, overall=min(chosen.overall, self.left()))
-        return wait(
-            poll, console=self.console, alive=self.machine.alive, patience=bounded, told=self.told, pause=pause
-        )
+        return wait(poll, console=self.console, alive=self.machine.alive, patience=bounded, told=self.told, pause=pause)
 
     def left(self) -> float:
         """Seconds that this boot may still take: a guest that is slow but talks does not go on for ever."""
